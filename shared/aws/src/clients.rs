@@ -1,0 +1,26 @@
+//! The AWS clients, built once before a function's first event.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+
+/// One try of one request. DynamoDB and SQS answer in milliseconds; after this long the answer is lost.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// All tries of one request, waits included: 3 × 2 s, and some. Under the API function's own timeout (10 s).
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// The configuration all clients share: region, credentials and `AWS_ENDPOINT_URL` from the environment; every timeout
+/// and the number of tries said here, because the SDK by itself sets none but the one for connecting.
+pub async fn sdk_config() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .read_timeout(ATTEMPT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
+    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).retry_config(retries).load().await
+}

@@ -1,0 +1,10 @@
+//! Dray's ports on AWS, and what every function needs to start. The only crate that names an AWS SDK.
+
+pub mod clients;
+pub mod dynamodb;
+pub mod s3;
+pub mod ses;
+pub mod settings;
+pub mod sqs;
+pub mod system;
+pub mod telemetry;

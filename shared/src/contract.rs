@@ -1,0 +1,272 @@
+//! What every adapter of the ports must do, as suites that panic where one does not.
+//!
+//! The adapters in [`crate::memory`] pass them, and the DynamoDB and SQS adapters pass them against real servers. An
+//! adapter of your own is right if it passes them too.
+
+#![expect(clippy::missing_panics_doc, reason = "to panic is what a failed contract does")]
+#![expect(clippy::expect_used, reason = "to panic is what a failed contract does")]
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::event::fold;
+use crate::id::{JobId, LeaseToken, Tenant};
+use crate::job::Job;
+use crate::json::Json;
+use crate::memory::SeededEntropy;
+use crate::ports::{Changed, Entropy, Inserted, JobQueue, JobStore, Message, Receipt};
+use crate::submission::{Origin, Submission};
+use crate::time::Timestamp;
+use crate::transition::{Change, Fence, LEASE_MARGIN, transition};
+
+/// When the story of the suites begins.
+const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+const SECOND: Duration = Duration::from_secs(1);
+const PLENTY: Duration = Duration::from_secs(60);
+
+/// The suite for job stores. Needs a store without overdue jobs; leaves some jobs behind.
+pub async fn job_store(store: &dyn JobStore) {
+    a_stored_job_reads_back_as_it_was(store).await;
+    a_second_insert_finds_the_first(store).await;
+    every_change_in_every_state_is_as_the_transition_function_says(store).await;
+    overdue_jobs_are_found_until_they_end(store).await;
+}
+
+async fn a_stored_job_reads_back_as_it_was(store: &dyn JobStore) {
+    let mut job = job(1);
+    // Characters that message queues refuse, and numbers no float holds, must come back as they were.
+    job.payload = Json::parse("{\"\u{fffe}\":\"\u{ffff}\\u0000\",\"n\":12345678901234567890.10}").expect("valid");
+    job.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+    assert_eq!(store.find(job.id).await.expect("answers"), None);
+    assert_eq!(store.insert_if_absent(&job).await.expect("answers"), Inserted::New);
+    assert_eq!(store.find(job.id).await.expect("answers").as_ref(), Some(&job));
+    end(store, &job).await;
+}
+
+async fn a_second_insert_finds_the_first(store: &dyn JobStore) {
+    let first = job(2);
+    let second = Job { correlation_id: "another".to_owned(), ..first.clone() };
+    assert_eq!(store.insert_if_absent(&first).await.expect("answers"), Inserted::New);
+    let again = store.insert_if_absent(&second).await.expect("answers");
+    assert_eq!(again, Inserted::AlreadyThere(Box::new(first.clone())));
+    end(store, &first).await;
+}
+
+/// Walks a job into each state it can be in, and there tries each change on a copy of it.
+async fn every_change_in_every_state_is_as_the_transition_function_says(store: &dyn JobStore) {
+    let mut number = 100;
+    for path in paths() {
+        for change in changes() {
+            number += 1;
+            let mut expected = job(number);
+            store.insert_if_absent(&expected).await.expect("answers");
+            for step in path.iter().chain([&change]) {
+                let answer = store.change_if_allowed(expected.id, step).await.expect("answers");
+                match transition(&expected, step) {
+                    Ok(next) => {
+                        assert_eq!(answer, Changed::Applied(Box::new(next.clone())), "{path:?} then {change:?}");
+                        expected = next;
+                    }
+                    Err(refusal) => {
+                        let unchanged = Box::new(expected.clone());
+                        assert_eq!(answer, Changed::Refused(refusal, unchanged), "{path:?} then {change:?}");
+                    }
+                }
+            }
+            let stored = store.find(expected.id).await.expect("answers").expect("is there");
+            assert_eq!(stored, expected, "{path:?} then {change:?}");
+            assert_eq!(fold(&stored.history), Some(stored.summary()), "{path:?} then {change:?}");
+            // Out of the way of the test of overdue jobs.
+            end(store, &stored).await;
+        }
+    }
+    let missing = job(99).id;
+    for change in changes() {
+        let answer = store.change_if_allowed(missing, &change).await.expect("answers");
+        assert_eq!(answer, Changed::Missing, "{change:?}");
+    }
+}
+
+async fn overdue_jobs_are_found_until_they_end(store: &dyn JobStore) {
+    let jobs: Vec<Job> = (10..13).map(job).collect();
+    for job in &jobs {
+        store.insert_if_absent(job).await.expect("answers");
+    }
+    let due = jobs[0].due_at().expect("not ended");
+    assert_eq!(ids(&store.overdue(due, 1000).await.expect("answers")), ids(&[]), "due is not yet overdue");
+    let later = due + Duration::from_millis(1);
+    let found = store.overdue(later, 1000).await.expect("answers");
+    assert_eq!(ids(&found), ids(&jobs));
+    assert_eq!(store.overdue(later, 2).await.expect("answers").len(), 2, "no more than asked for");
+    assert!(found.iter().all(|job| jobs.contains(job)), "whole jobs, as they are stored");
+
+    let postpone = Change::Postpone { seen_due_at: due, due_at: later + PLENTY };
+    store.change_if_allowed(jobs[0].id, &postpone).await.expect("answers");
+    end(store, &jobs[1]).await;
+    let found = store.overdue(later, 1000).await.expect("answers");
+    assert_eq!(ids(&found), ids(&jobs[2..]), "neither the postponed nor the ended");
+    for job in &jobs {
+        end(store, job).await;
+    }
+    assert_eq!(store.overdue(START + PLENTY * 1000, 1000).await.expect("answers"), [], "all have ended");
+}
+
+fn ids(jobs: &[Job]) -> Vec<JobId> {
+    let mut ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+    ids.sort();
+    ids
+}
+
+async fn end(store: &dyn JobStore, job: &Job) {
+    let now = START + PLENTY * 60;
+    for change in [
+        Change::CancelPending { now },
+        Change::RequestCancel { now },
+        Change::ExpireCancelled { now },
+    ] {
+        store.change_if_allowed(job.id, &change).await.expect("answers");
+    }
+    let job = store.find(job.id).await.expect("answers").expect("is there");
+    assert!(job.status().is_terminal(), "{job:?}");
+}
+
+/// A job of two attempts with a timeout of 10 s, accepted at [`START`].
+fn job(number: u16) -> Job {
+    let body = br#"{"type":"csv-generation","payload":{"name":"Alice","score":95},"max_attempts":2,"timeout_seconds":10}"#;
+    let mut random = [0; 10];
+    SeededEntropy::new(number.into()).fill(&mut random);
+    random[..2].copy_from_slice(&number.to_be_bytes());
+    let origin = Origin { correlation_id: format!("request-{number}"), traceparent: None };
+    let submission = Submission::parse(body, START).expect("fits");
+    submission.into_job(JobId::at(START, random), Tenant::only(), START, origin)
+}
+
+/// Ways into every state, the times chosen so that leases are live, over, or about to be.
+fn paths() -> Vec<Vec<Change>> {
+    let first = claim(1, START);
+    let lease_over = START + SECOND * 10 + LEASE_MARGIN + Duration::from_millis(1);
+    let second = claim(2, lease_over);
+    let cancel = Change::RequestCancel { now: START + SECOND };
+    let now = START + SECOND;
+    vec![
+        vec![],
+        vec![first.clone()],
+        vec![first.clone(), second.clone()],
+        vec![first.clone(), cancel.clone()],
+        vec![first.clone(), second, cancel],
+        vec![first.clone(), retry(1)],
+        vec![first.clone(), retry(1), claim(2, START + SECOND * 20)],
+        vec![first.clone(), complete(1)],
+        vec![first.clone(), fail(1)],
+        vec![first, Change::RequestCancel { now }, Change::YieldToCancel { now, fence: fence(1) }],
+        vec![Change::CancelPending { now }],
+    ]
+}
+
+/// Every change, before and after leases end, by the holder and by a stranger.
+fn changes() -> Vec<Change> {
+    let early = START + SECOND;
+    let late = START + PLENTY;
+    let tenant = Tenant::only();
+    let seen_due_at = START + crate::sweep::PATIENCE;
+    let mut changes = vec![
+        Change::Claim { now: late, token: token(7), time_left: SECOND },
+        Change::Claim { now: START - SECOND, token: token(7), time_left: PLENTY },
+        Change::Postpone { seen_due_at, due_at: late },
+        Change::Postpone { seen_due_at: late, due_at: late },
+        // a holder whose token is right and whose attempt is not
+        Change::Complete { now: early, fence: Fence { attempt: 2, token: token(1) }, result: result() },
+    ];
+    for attempt in [1, 2, 7] {
+        changes.extend([complete(attempt), retry(attempt), fail(attempt)]);
+        changes.push(Change::YieldToCancel { now: early, fence: fence(attempt) });
+        changes.extend([claim(attempt, early), claim(attempt, late)]);
+    }
+    for now in [early, late] {
+        changes.extend([Change::Expire { now, tenant: tenant.clone() }, Change::ExpireCancelled { now }]);
+        changes.extend([Change::CancelPending { now }, Change::RequestCancel { now }]);
+    }
+    changes
+}
+
+fn claim(attempt: u8, now: Timestamp) -> Change {
+    Change::Claim { now, token: token(attempt), time_left: PLENTY }
+}
+
+fn complete(attempt: u8) -> Change {
+    Change::Complete { now: START + SECOND * 2, fence: fence(attempt), result: result() }
+}
+
+fn retry(attempt: u8) -> Change {
+    let now = START + SECOND * 2;
+    Change::Retry { now, fence: fence(attempt), error: "not today".to_owned(), not_before: now + SECOND * 10 }
+}
+
+fn fail(attempt: u8) -> Change {
+    let now = START + SECOND * 2;
+    Change::Fail { now, fence: fence(attempt), error: "never".to_owned(), tenant: Tenant::only() }
+}
+
+fn fence(attempt: u8) -> Fence {
+    Fence { attempt: attempt.into(), token: token(attempt) }
+}
+
+fn token(attempt: u8) -> LeaseToken {
+    LeaseToken::new([attempt; 8])
+}
+
+fn result() -> Json {
+    Json::of(&"output/file.csv").expect("serialises")
+}
+
+/// The receiving end of a queue, which only tests need: in production that is the platform's part.
+#[async_trait]
+pub trait Consumer: Send + Sync {
+    /// The next message, if one comes within `time`.
+    async fn receive_within(&self, time: Duration) -> Option<(JobId, Receipt)>;
+
+    /// Takes a received message out of the queue.
+    async fn acknowledge(&self, receipt: &Receipt);
+}
+
+/// The suite for job queues. Needs an empty queue that hides a received message for 2 seconds, and takes some seconds.
+pub async fn job_queue(queue: &dyn JobQueue, consumer: &dyn Consumer) {
+    let ids: Vec<JobId> = (0..12).map(|number| job(number).id).collect();
+    let now = |id: &JobId| Message { job_id: *id, delay: Duration::ZERO };
+
+    queue.send(&now(&ids[0])).await.expect("sent");
+    let (received, _) = consumer.receive_within(SECOND).await.expect("is delivered");
+    assert_eq!(received, ids[0]);
+    assert_eq!(consumer.receive_within(SECOND / 2).await, None, "a received message is hidden");
+    let (received, receipt) = consumer.receive_within(SECOND * 4).await.expect("unacknowledged, it comes back");
+    assert_eq!(received, ids[0]);
+
+    queue.hide(&receipt, Duration::from_millis(2500)).await.expect("hidden");
+    assert_eq!(consumer.receive_within(SECOND * 2).await, None, "hidden for 2500 ms, rounded up");
+    let (_, receipt) = consumer.receive_within(SECOND * 3).await.expect("it comes back");
+    queue.hide(&receipt, Duration::ZERO).await.expect("hidden for no time");
+    let (_, receipt) = consumer.receive_within(SECOND).await.expect("it comes back at once");
+    consumer.acknowledge(&receipt).await;
+    assert_eq!(consumer.receive_within(SECOND * 3).await, None, "acknowledged, it does not");
+
+    queue.send(&Message { job_id: ids[1], delay: SECOND * 2 }).await.expect("sent");
+    assert_eq!(consumer.receive_within(SECOND).await, None, "held back");
+    let (received, receipt) = consumer.receive_within(SECOND * 3).await.expect("is delivered after its delay");
+    assert_eq!(received, ids[1]);
+    consumer.acknowledge(&receipt).await;
+
+    let messages: Vec<_> = ids.iter().map(now).collect();
+    assert_eq!(queue.send_all(&messages).await, [], "more than fit into one call of ten");
+    assert_eq!(queue.waiting().await.expect("answers"), ids.len());
+    let mut received = vec![];
+    while let Some((id, receipt)) = consumer.receive_within(SECOND).await {
+        consumer.acknowledge(&receipt).await;
+        received.push(id);
+    }
+    received.sort();
+    let mut expected = ids;
+    expected.sort();
+    assert_eq!(received, expected);
+    assert_eq!(queue.waiting().await.expect("answers"), 0);
+}

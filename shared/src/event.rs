@@ -1,0 +1,162 @@
+//! The recorded changes of one job.
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::Status;
+use crate::time::Timestamp;
+
+/// One recorded change of a job. A job's history is the list of these, oldest first, written by the same update that
+/// changes the job.
+///
+/// An event does not carry its attempt's number: the n-th `Started` begins attempt n, which is what allows a claim to
+/// be a single write without a read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The job was stored.
+    Accepted {
+        /// When.
+        at: Timestamp,
+        /// Not to be started before; `None` if it may start at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
+    },
+    /// A worker claimed the job: an attempt began. Two in a row mean that the earlier attempt died.
+    Started {
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt failed and another will follow.
+    Retrying {
+        /// When the attempt ended.
+        at: Timestamp,
+        /// Why it failed.
+        error: String,
+        /// When the next one may start.
+        not_before: Timestamp,
+    },
+    /// An attempt succeeded.
+    Completed {
+        /// When.
+        at: Timestamp,
+    },
+    /// The job failed for good.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        error: String,
+    },
+    /// Somebody asked for the job to be cancelled while an attempt was running.
+    CancelRequested {
+        /// When.
+        at: Timestamp,
+    },
+    /// The job was cancelled.
+    Cancelled {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Event {
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Accepted { at, .. }
+            | Self::Started { at }
+            | Self::Retrying { at, .. }
+            | Self::Completed { at }
+            | Self::Failed { at, .. }
+            | Self::CancelRequested { at }
+            | Self::Cancelled { at } => *at,
+        }
+    }
+}
+
+/// What a history says about its job. [`crate::job::Job::summary`] says the same from the job's own fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Where the job stands.
+    pub status: Status,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When its latest attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it reached a terminal status.
+    pub finished_at: Option<Timestamp>,
+    /// Why its latest failed attempt failed; `None` once completed.
+    pub error: Option<String>,
+}
+
+/// Folds a history into what it says. `None` if no job can have this history.
+pub fn fold(history: &[Event]) -> Option<Summary> {
+    let (first, rest) = history.split_first()?;
+    let Event::Accepted { at, .. } = first else { return None };
+    let accepted = Summary {
+        status: Status::Pending,
+        attempts: 0,
+        created_at: *at,
+        updated_at: *at,
+        started_at: None,
+        finished_at: None,
+        error: None,
+    };
+    rest.iter().try_fold(accepted, follow)
+}
+
+fn follow(mut so_far: Summary, event: &Event) -> Option<Summary> {
+    let before = so_far.status;
+    let running = before == Status::Processing;
+    let (possible, status) = match event {
+        Event::Accepted { .. } => (false, before),
+        Event::Started { .. } => (!before.is_terminal(), Status::Processing),
+        Event::Retrying { .. } => (running, Status::Pending),
+        Event::Completed { .. } => (running, Status::Completed),
+        Event::Failed { .. } => (running, Status::Failed),
+        Event::CancelRequested { .. } => (running, before),
+        Event::Cancelled { .. } => (!before.is_terminal(), Status::Cancelled),
+    };
+    if !possible {
+        return None;
+    }
+    so_far.status = status;
+    so_far.updated_at = event.at();
+    so_far.finished_at = status.is_terminal().then(|| event.at());
+    match event {
+        Event::Started { at } => {
+            so_far.attempts += 1;
+            so_far.started_at = Some(*at);
+        }
+        Event::Retrying { error, .. } | Event::Failed { error, .. } => so_far.error = Some(error.clone()),
+        Event::Completed { .. } => so_far.error = None,
+        Event::Accepted { .. } | Event::CancelRequested { .. } | Event::Cancelled { .. } => {}
+    }
+    Some(so_far)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_that_no_job_can_have_is_refused() {
+        let at = Timestamp::from_millis(1);
+        let accepted = Event::Accepted { at, not_before: None };
+        let impossible: [&[Event]; 5] = [
+            &[],
+            &[Event::Started { at }],
+            &[accepted.clone(), accepted.clone()],
+            &[accepted.clone(), Event::Completed { at }],
+            &[accepted.clone(), Event::Started { at }, Event::Completed { at }, Event::Started { at }],
+        ];
+        for history in impossible {
+            assert_eq!(fold(history), None, "{history:?}");
+        }
+        assert!(fold(&[accepted]).is_some());
+    }
+}

@@ -1,0 +1,225 @@
+//! The job.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::event::{Event, Summary};
+use crate::id::{JobId, LeaseToken, Tenant};
+use crate::json::Json;
+use crate::time::Timestamp;
+
+/// One unit of work: what to do, how far it has come, and everything that has happened to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Its owner.
+    pub tenant: Tenant,
+    /// What kind of work it is.
+    pub job_type: TypeName,
+    /// What its type needs to know, in the sender's own words.
+    pub payload: Json,
+    /// What the submission said, so that a repeated one can be told from a different one under the same key.
+    pub fingerprint: Fingerprint,
+    /// Attempts begun. Counted when claimed, never reset.
+    pub attempts: u32,
+    /// Attempts allowed.
+    pub max_attempts: u32,
+    /// How long one attempt may run.
+    pub timeout: Duration,
+    /// Where it stands.
+    pub state: State,
+    /// The token of its latest claim, kept after the attempt has ended: by it a worker whose answer was lost learns
+    /// that its write had landed.
+    pub lease_token: Option<LeaseToken>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its latest attempt began.
+    pub started_at: Option<Timestamp>,
+    /// Why its latest failed attempt failed; `None` once completed.
+    pub error: Option<String>,
+    /// The id of the request that submitted it, to be found in every log line about it.
+    pub correlation_id: String,
+    /// The W3C trace context of that request, if it had one.
+    pub traceparent: Option<String>,
+    /// What happened, oldest first.
+    pub history: Vec<Event>,
+}
+
+/// How long a job is kept after it has ended.
+pub const KEEP_ENDED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Where a job stands, with what is true only there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waiting for its first or its next attempt.
+    Pending {
+        /// Not to be started before.
+        not_before: Timestamp,
+        /// The time by which something must have happened, or the sweeper looks.
+        due_at: Timestamp,
+    },
+    /// An attempt is running, or its worker has died.
+    Processing {
+        /// Until when the attempt has the job to itself.
+        lease_until: Timestamp,
+        /// Somebody wants it cancelled: this attempt may complete, but no other may follow.
+        cancel_requested: bool,
+        /// The time by which something must have happened, or the sweeper looks.
+        due_at: Timestamp,
+    },
+    /// Done.
+    Completed {
+        /// When.
+        finished_at: Timestamp,
+        /// What its attempt returned.
+        result: Json,
+    },
+    /// Failed for good.
+    Failed {
+        /// When.
+        finished_at: Timestamp,
+    },
+    /// Cancelled.
+    Cancelled {
+        /// When.
+        finished_at: Timestamp,
+    },
+}
+
+impl Job {
+    /// Its status.
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::Pending { .. } => Status::Pending,
+            State::Processing { .. } => Status::Processing,
+            State::Completed { .. } => Status::Completed,
+            State::Failed { .. } => Status::Failed,
+            State::Cancelled { .. } => Status::Cancelled,
+        }
+    }
+
+    /// When it reached a terminal status.
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Pending { .. } | State::Processing { .. } => None,
+            State::Completed { finished_at, .. }
+            | State::Failed { finished_at }
+            | State::Cancelled { finished_at } => Some(finished_at),
+        }
+    }
+
+    /// The time by which something must have happened to it. `None` exactly if it is terminal.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Pending { due_at, .. } | State::Processing { due_at, .. } => Some(due_at),
+            State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => None,
+        }
+    }
+
+    /// When it last changed.
+    pub fn updated_at(&self) -> Timestamp {
+        self.history.last().map_or(self.created_at, Event::at)
+    }
+
+    /// What its own fields say. Always equal to what [`crate::event::fold`] reads from its history.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            status: self.status(),
+            attempts: self.attempts,
+            created_at: self.created_at,
+            updated_at: self.updated_at(),
+            started_at: self.started_at,
+            finished_at: self.finished_at(),
+            error: self.error.clone(),
+        }
+    }
+}
+
+/// A job's status, as the table, the API and the logs name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Waiting for its first or next attempt.
+    Pending,
+    /// An attempt is running.
+    Processing,
+    /// Done. Terminal.
+    Completed,
+    /// Failed for good. Terminal.
+    Failed,
+    /// Cancelled. Terminal.
+    Cancelled,
+}
+
+impl Status {
+    /// Whether nothing can happen to the job any more, unless somebody asks for a failed job to be tried again.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Pending | Self::Processing => false,
+            Self::Completed | Self::Failed | Self::Cancelled => true,
+        }
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The name of a job type as stored. It need not be one that this build knows: during a deployment a newer API may
+/// have accepted what an older worker reads. [`crate::job_type::JobType::named`] finds the type behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TypeName(String);
+
+impl TypeName {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TypeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The first 128 bits of a SHA-256 over a submission, in hexadecimal: equal exactly if the submissions are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The fingerprint of these parts in this order. Each is counted with its length, so that moving a boundary
+    /// between two parts changes it.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        let bytes = digest.finalize();
+        Self(bytes[..16].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}

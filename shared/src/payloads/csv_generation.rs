@@ -1,0 +1,127 @@
+//! `csv-generation`: JSON in, a CSV file out.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::invalid::{InvalidField, read_fields};
+use crate::job_type::Payload;
+
+/// A flat object, or an array of flat objects.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CsvGeneration {
+    /// One object: becomes a row per field, under the header `key,value`.
+    Fields(Row),
+    /// Several: become a row each, under a header of all their fields, in the order in which they first appear.
+    Table(Vec<Row>),
+}
+
+/// One flat object: text for each field, in the sender's order. A number is kept as it was written, `true` and
+/// `false` are words, and `null` is empty.
+pub type Row = IndexMap<String, String>;
+
+impl Payload for CsvGeneration {
+    const NAME: &'static str = "csv-generation";
+
+    fn parse(json: &str) -> Result<Self, InvalidField> {
+        let starts_with = |bracket| json.trim_start().starts_with(bracket);
+        if starts_with('{') {
+            return read_fields(json).map(|fields: Fields| Self::Fields(fields.0));
+        }
+        if !starts_with('[') {
+            return Err(InvalidField::new("", "must be an object, or an array of objects"));
+        }
+        let rows: Vec<Fields> = read_fields(json)?;
+        if rows.is_empty() {
+            return Err(InvalidField::new("", "must have at least one row"));
+        }
+        Ok(Self::Table(rows.into_iter().map(|fields| fields.0).collect()))
+    }
+}
+
+struct Fields(Row);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a flat object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut row = Row::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let Cell(text) = map.next_value()?;
+            if row.insert(key.clone(), text).is_some() {
+                return Err(A::Error::custom(format_args!("duplicate field `{key}`")));
+            }
+        }
+        Ok(Fields(row))
+    }
+}
+
+struct Cell(String);
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        match raw.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(raw).map(Self).map_err(D::Error::custom),
+            Some(b'{' | b'[') => Err(D::Error::custom("a cell is a text, a number, true, false or null")),
+            Some(b'n') => Ok(Self(String::new())),
+            _ => Ok(Self(raw.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(row: &Row) -> Vec<(&str, &str)> {
+        row.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+    }
+
+    #[test]
+    fn a_flat_object_keeps_its_order_and_its_numbers() {
+        let json = r#"{"z":1.10,"a":12345678901234567890123,"t":true,"n":null,"s":"x\ny"}"#;
+        let CsvGeneration::Fields(row) = CsvGeneration::parse(json).expect("fits") else { panic!("not one object") };
+        let expected = [("z", "1.10"), ("a", "12345678901234567890123"), ("t", "true"), ("n", ""), ("s", "x\ny")];
+        assert_eq!(cells(&row), expected);
+    }
+
+    #[test]
+    fn an_array_of_objects_is_a_table() {
+        let json = r#"[{"a":1},{"b":2}]"#;
+        let CsvGeneration::Table(rows) = CsvGeneration::parse(json).expect("fits") else { panic!("not a table") };
+        assert_eq!(rows.iter().map(cells).collect::<Vec<_>>(), [[("a", "1")], [("b", "2")]]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let of = |json: &str| CsvGeneration::parse(json).expect_err(json).within("payload").to_string();
+        assert_eq!(of("3"), "`payload` must be an object, or an array of objects");
+        assert_eq!(of("[]"), "`payload` must have at least one row");
+        assert_eq!(
+            of(r#"{"a":{"b":1}}"#),
+            "`payload.a` does not fit: a cell is a text, a number, true, false or null"
+        );
+        assert_eq!(
+            of(r#"[{"a":1},{"a":[]}]"#),
+            "`payload[1].a` does not fit: a cell is a text, a number, true, false or null"
+        );
+        assert_eq!(of(r#"{"a":1,"a":2}"#), "`payload.a` is given twice");
+        assert_eq!(of("[1]"), "`payload[0]` does not fit: invalid type: integer `1`, expected a flat object");
+    }
+}

@@ -1,0 +1,143 @@
+//! Where jobs are kept and how workers hear of them. One trait each, with several adapters and one contract suite
+//! ([`crate::contract`]) that every adapter passes.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::id::JobId;
+use crate::job::Job;
+use crate::time::Timestamp;
+use crate::transition::{Change, Refusal};
+
+/// The jobs. What this store says is true, whatever the queue says.
+#[async_trait]
+pub trait JobStore: Send + Sync {
+    /// Stores a new job, unless one with its id is there already. Once this returns, the job is accepted: if its
+    /// message is never sent, the sweeper will find it at its due.
+    async fn insert_if_absent(&self, job: &Job) -> Result<Inserted, StoreError>;
+
+    /// The job as it is now; everything that was written before this call is seen.
+    async fn find(&self, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// Changes the job in one atomic step if [`crate::transition::transition`] allows it from the state the job is in
+    /// at that moment; else leaves it untouched.
+    ///
+    /// After an error the change may or may not have happened. To ask again with the same change is safe: if it had
+    /// happened, the answer is [`Refusal::AlreadyApplied`] where the change carries a token, and another refusal else.
+    async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError>;
+
+    /// Jobs that were due before `now`, those that have waited longest first within each of the store's shards, `limit`
+    /// at most. A job that became overdue in the last seconds may be missing; it will be in a later answer.
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError>;
+}
+
+/// What came of an insert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// The job is stored now.
+    New,
+    /// A job with this id was there already; this one.
+    AlreadyThere(Box<Job>),
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It happened; the job is like this now.
+    Applied(Box<Job>),
+    /// It did not, because of this; the job is like this.
+    Refused(Refusal, Box<Job>),
+    /// There is no such job.
+    Missing,
+}
+
+/// Why the store gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, is overloaded or took too long. The same call may succeed later.
+    #[error("the job store did not answer")]
+    Unavailable(#[source] Source),
+    /// It refused the call for a reason that time will not mend: permissions, a missing table, an item too large.
+    #[error("the job store refused the call")]
+    Refused(#[source] Source),
+    /// What is stored under this id is not a job that this build can read.
+    #[error("job {0} cannot be read")]
+    Unreadable(String, #[source] Source),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Refused(_) | Self::Unreadable(..) => false,
+        }
+    }
+}
+
+/// What lies beneath an error of a port.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// How workers hear that a job is there. Only a hint: it may lose, double, delay and reorder messages.
+#[async_trait]
+pub trait JobQueue: Send + Sync {
+    /// Sends one message.
+    async fn send(&self, message: &Message) -> Result<(), QueueError>;
+
+    /// Sends many, in as few calls as the queue allows. Gives the ids whose message was not sent.
+    async fn send_all(&self, messages: &[Message]) -> Vec<JobId>;
+
+    /// Hides a received message for so long (whole seconds, rounded up; at most 12 hours) from now on, after which it
+    /// is delivered again.
+    async fn hide(&self, receipt: &Receipt, rest: Duration) -> Result<(), QueueError>;
+
+    /// How many messages wait to be received, roughly. Those held back by a delay are not among them.
+    async fn waiting(&self) -> Result<usize, QueueError>;
+}
+
+/// What a message says: which job. Everything else is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The job's id.
+    pub job_id: JobId,
+    /// How long the queue holds it back, at most [`crate::sweep::LONGEST_QUEUE_DELAY`].
+    pub delay: Duration,
+}
+
+impl Message {
+    /// The message as the queue carries it: `{"job_id":"<uuid>"}`, nothing that any queue refuses.
+    pub fn body(&self) -> String {
+        format!(r#"{{"job_id":"{}"}}"#, self.job_id)
+    }
+
+    /// The job that a message body names. `None` if it is no such body.
+    pub fn job_named_in(body: &str) -> Option<JobId> {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            job_id: JobId,
+        }
+        serde_json::from_str::<Body>(body).ok().map(|body| body.job_id)
+    }
+}
+
+/// Names one delivery of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Receipt(pub String);
+
+/// Why the queue did not do it.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue did not take the call")]
+pub struct QueueError(#[source] pub Source);
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The time now, as this machine sees it. Clocks of two machines differ.
+    fn now(&self) -> Timestamp;
+}
+
+/// Gives random numbers.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes`, each value as likely as any other.
+    fn fill(&self, bytes: &mut [u8]);
+}

@@ -1,0 +1,270 @@
+//! What a caller asks for, checked, and the job it becomes.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::event::Event;
+use crate::id::{JobId, Tenant};
+use crate::invalid::{InvalidField, read_fields};
+use crate::job::{Fingerprint, Job, State};
+use crate::job_type::JobType;
+use crate::json::Json;
+use crate::sweep;
+use crate::time::Timestamp;
+
+/// The most attempts a job may ask for.
+pub const MOST_ATTEMPTS: u32 = 10;
+
+/// The longest an attempt may ask to run, in seconds: the worker's function timeout (60 s), less the lease's margin
+/// (5 s), less the time the worker may spend on other things before it claims (5 s).
+pub const LONGEST_TIMEOUT_SECONDS: u32 = 50;
+
+/// How far ahead a job may be accepted.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// The longest request body, in bytes. Leaves room for a job's history and result under DynamoDB's item limit of 400 KB.
+pub const LONGEST_BODY: usize = 256 * 1024;
+
+/// A request for one job, every part of it checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    job_type: JobType,
+    payload: Json,
+    max_attempts: u32,
+    timeout_seconds: u32,
+    start: Start,
+}
+
+/// When the job may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    Now,
+    After(Duration),
+    At(Timestamp),
+}
+
+/// Why a request body is no submission.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// It is not JSON at all.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// A field cannot be accepted.
+    #[error(transparent)]
+    Field(#[from] InvalidField),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    job_type: String,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    max_attempts: Option<u32>,
+    timeout_seconds: Option<u32>,
+    delay_seconds: Option<u64>,
+    run_at: Option<String>,
+}
+
+impl Submission {
+    /// Reads the body of `POST /jobs`: `{"type", "payload"}` and optionally `max_attempts`, `timeout_seconds`, and
+    /// `delay_seconds` or `run_at`. `now` is needed to bound `run_at`.
+    pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Rejection> {
+        let whole = well_formed(body)?;
+        if !whole.starts_with('{') {
+            return Err(InvalidField::new("body", "must be an object").into());
+        }
+        let body: Body<'_> = read_fields(whole)?;
+        let Some(job_type) = JobType::named(&body.job_type) else {
+            let known: Vec<_> = JobType::ALL.iter().map(|known| known.policy().name).collect();
+            return Err(InvalidField::new("type", format!("is not a known job type; known are {}", known.join(", "))).into());
+        };
+        let policy = job_type.policy();
+        Ok(Self {
+            max_attempts: within("max_attempts", body.max_attempts.unwrap_or(policy.max_attempts), MOST_ATTEMPTS)?,
+            timeout_seconds: within(
+                "timeout_seconds",
+                body.timeout_seconds.unwrap_or(policy.timeout_seconds),
+                LONGEST_TIMEOUT_SECONDS,
+            )?,
+            start: Start::parse(body.delay_seconds, body.run_at.as_deref(), now)?,
+            ..Self::of_type(job_type, body.payload)?
+        })
+    }
+
+    /// Reads a body that is itself the payload of a job of this type.
+    pub fn parse_payload(job_type: JobType, body: &[u8]) -> Result<Self, Rejection> {
+        let whole = well_formed(body)?;
+        let raw: &RawValue = serde_json::from_str(whole).map_err(|error| Rejection::NotJson(error.to_string()))?;
+        (job_type.policy().check)(raw.get()).map_err(|invalid| {
+            if invalid.field.is_empty() { InvalidField { field: "body".to_owned(), ..invalid } } else { invalid }
+        })?;
+        Ok(Self::of_type(job_type, raw)?)
+    }
+
+    fn of_type(job_type: JobType, payload: &RawValue) -> Result<Self, InvalidField> {
+        let policy = job_type.policy();
+        (policy.check)(payload.get()).map_err(|invalid| invalid.within("payload"))?;
+        Ok(Self {
+            job_type,
+            payload: Json::from(payload),
+            max_attempts: policy.max_attempts,
+            timeout_seconds: policy.timeout_seconds,
+            start: Start::Now,
+        })
+    }
+
+    /// Equal for two submissions exactly if they ask for the same: white space aside, and a delay counted from each
+    /// one's own arrival.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let start = match self.start {
+            Start::Now => "now".to_owned(),
+            Start::After(delay) => format!("after {}", delay.as_secs()),
+            Start::At(time) => format!("at {}", time.as_millis()),
+        };
+        Fingerprint::of([
+            self.job_type.policy().name,
+            self.payload.as_str(),
+            &self.max_attempts.to_string(),
+            &self.timeout_seconds.to_string(),
+            &start,
+        ])
+    }
+
+    /// The job, accepted at `now`.
+    pub fn into_job(self, id: JobId, tenant: Tenant, now: Timestamp, origin: Origin) -> Job {
+        let fingerprint = self.fingerprint();
+        let not_before = match self.start {
+            Start::Now => now,
+            Start::After(delay) => now + delay,
+            Start::At(time) => time.max(now),
+        };
+        Job {
+            id,
+            tenant,
+            job_type: self.job_type.name(),
+            payload: self.payload,
+            fingerprint,
+            attempts: 0,
+            max_attempts: self.max_attempts,
+            timeout: Duration::from_secs(self.timeout_seconds.into()),
+            state: State::Pending { not_before, due_at: sweep::first_due(not_before, now) },
+            lease_token: None,
+            created_at: now,
+            started_at: None,
+            error: None,
+            correlation_id: origin.correlation_id,
+            traceparent: origin.traceparent,
+            history: vec![Event::Accepted { at: now, not_before: Some(not_before).filter(|time| *time > now) }],
+        }
+    }
+}
+
+/// Where a submission came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The id of its request.
+    pub correlation_id: String,
+    /// The W3C trace context of its request.
+    pub traceparent: Option<String>,
+}
+
+impl Start {
+    fn parse(delay_seconds: Option<u64>, run_at: Option<&str>, now: Timestamp) -> Result<Self, InvalidField> {
+        let too_far = |field| InvalidField::new(field, format!("must be at most {} days ahead", LONGEST_DELAY.as_secs() / 86_400));
+        match (delay_seconds, run_at) {
+            (None, None) | (Some(0), None) => Ok(Self::Now),
+            (Some(_), Some(_)) => Err(InvalidField::new("run_at", "and `delay_seconds` cannot both be given")),
+            (Some(seconds), None) if seconds > LONGEST_DELAY.as_secs() => Err(too_far("delay_seconds")),
+            (Some(seconds), None) => Ok(Self::After(Duration::from_secs(seconds))),
+            (None, Some(text)) => match Timestamp::parse_rfc3339(text) {
+                None => Err(InvalidField::new("run_at", "must be an RFC 3339 time such as 2030-01-31T09:00:00Z")),
+                Some(time) if time > now + LONGEST_DELAY => Err(too_far("run_at")),
+                Some(time) => Ok(Self::At(time)),
+            },
+        }
+    }
+}
+
+fn well_formed(body: &[u8]) -> Result<&str, Rejection> {
+    let text = std::str::from_utf8(body).map_err(|error| Rejection::NotJson(error.to_string()))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| Rejection::NotJson(error.to_string()))?;
+    Ok(text.trim())
+}
+
+fn within(field: &str, value: u32, most: u32) -> Result<u32, InvalidField> {
+    if (1..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(InvalidField::new(field, format!("must be from 1 to {most}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn parse(body: &str) -> Result<Submission, Rejection> {
+        Submission::parse(body.as_bytes(), NOW)
+    }
+
+    fn job(body: &str) -> Job {
+        let origin = Origin { correlation_id: "request".to_owned(), traceparent: None };
+        parse(body).expect(body).into_job(JobId::at(NOW, [0; 10]), Tenant::only(), NOW, origin)
+    }
+
+    #[test]
+    fn a_field_at_fault_is_named() {
+        let of = |body: &str| parse(body).expect_err(body).to_string();
+        assert_eq!(of("[]"), "`body` must be an object");
+        assert_eq!(of("{}"), "`type` is required");
+        assert_eq!(of(r#"{"type":"csv-generation"}"#), "`payload` is required");
+        assert_eq!(of(r#"{"type":5,"payload":{}}"#), "`type` does not fit: invalid type: integer `5`, expected a string");
+        assert!(of(r#"{"type":"nope","payload":{}}"#).starts_with("`type` is not a known job type; known are csv-"));
+        let with = |option: &str| of(&format!(r#"{{"type":"csv-generation","payload":{{"a":1}},{option}}}"#));
+        assert_eq!(with(r#""extra":1"#), "`extra` is not a known field");
+        assert_eq!(with(r#""max_attempts":0"#), "`max_attempts` must be from 1 to 10");
+        assert_eq!(with(r#""max_attempts":11"#), "`max_attempts` must be from 1 to 10");
+        assert_eq!(with(r#""timeout_seconds":51"#), "`timeout_seconds` must be from 1 to 50");
+        assert_eq!(
+            with(r#""delay_seconds":-1"#),
+            "`delay_seconds` does not fit: invalid value: integer `-1`, expected u64"
+        );
+        assert_eq!(with(r#""delay_seconds":99999999"#), "`delay_seconds` must be at most 366 days ahead");
+        assert_eq!(with(r#""run_at":"soon""#), "`run_at` must be an RFC 3339 time such as 2030-01-31T09:00:00Z");
+        assert_eq!(
+            with(r#""run_at":"2030-01-31T09:00:00Z","delay_seconds":1"#),
+            "`run_at` and `delay_seconds` cannot both be given"
+        );
+        assert!(matches!(parse("{").expect_err("cut off"), Rejection::NotJson(_)));
+        assert!(matches!(Submission::parse(b"\xff{}", NOW).expect_err("not UTF-8"), Rejection::NotJson(_)));
+    }
+
+    #[test]
+    fn the_alias_of_a_type_is_stored_under_its_name() {
+        let job = job(r#"{"type":"EMAIL_SEND","payload":{"to":"a@example.com","subject":"s","body":"b"}}"#);
+        assert_eq!(job.job_type.as_str(), "email-send");
+    }
+
+    #[test]
+    fn white_space_does_not_make_another_submission_but_order_does() {
+        let of = |body: &str| parse(body).expect(body).fingerprint();
+        let plain = of(r#"{"type":"csv-generation","payload":{"a":1,"b":2}}"#);
+        assert_eq!(plain, of("{ \"payload\" : { \"a\": 1,\n\"b\": 2 }, \"type\": \"csv-generation\" }"));
+        assert_ne!(plain, of(r#"{"type":"csv-generation","payload":{"b":2,"a":1}}"#));
+        assert_ne!(plain, of(r#"{"type":"csv-generation","payload":{"a":1,"b":2},"max_attempts":4}"#));
+        assert_ne!(plain, of(r#"{"type":"csv-generation","payload":{"a":1,"b":2},"delay_seconds":4}"#));
+    }
+
+    #[test]
+    fn a_time_that_has_passed_means_now() {
+        let job = job(r#"{"type":"csv-generation","payload":{"a":1},"run_at":"2001-01-01T00:00:00Z"}"#);
+        assert_eq!(job.state, State::Pending { not_before: NOW, due_at: NOW + sweep::PATIENCE });
+        assert_eq!(job.history, [Event::Accepted { at: NOW, not_before: None }]);
+    }
+}

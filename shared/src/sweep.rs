@@ -1,0 +1,134 @@
+//! When a job is overdue, and what the sweeper does about it.
+
+use std::time::Duration;
+
+use crate::job::{Job, State};
+use crate::time::Timestamp;
+
+/// How long a job may be ready without anything happening before the sweeper looks at it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The longest delay that the queue itself can keep: 15 minutes, an SQS limit.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+pub const LONGEST_QUEUE_DELAY: Duration = Duration::from_secs(900);
+
+/// How long before its time the sweeper picks up a job whose delay the queue cannot keep: two sweeps, so that the
+/// message, sent with the rest of the delay, is there on the second.
+const LOOK_AHEAD: Duration = Duration::from_secs(120);
+
+/// The longest time between two looks at a job that stays overdue.
+const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(900);
+
+/// How many copies of messages one sweep sends while the queue has messages of its own to deliver, besides those that
+/// are surely lost. Small, so that a long backlog hardly grows; more than none, so that a lost message among them is found.
+const COPIES_INTO_A_BACKLOG: usize = 2;
+
+/// The due of a job that may be started from `not_before` on and whose message is on its way.
+pub fn due_after(not_before: Timestamp) -> Timestamp {
+    not_before + PATIENCE
+}
+
+/// The first due of a job accepted at `now`: after the message should have arrived or, if the delay is longer than
+/// the queue can keep, in time for the sweeper to send it.
+pub fn first_due(not_before: Timestamp, now: Timestamp) -> Timestamp {
+    if queue_delay(not_before, now).is_some() { due_after(not_before) } else { not_before - LOOK_AHEAD }
+}
+
+/// The delay to send a message with that shall arrive at `not_before`. `None` if the queue cannot keep it so long.
+pub fn queue_delay(not_before: Timestamp, now: Timestamp) -> Option<Duration> {
+    Some(not_before.since(now)).filter(|delay| *delay <= LONGEST_QUEUE_DELAY)
+}
+
+/// What to do about a job whose due is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: it has ended, or is not overdue.
+    Leave,
+    /// An attempt has it, or its time is far off: look again at this time.
+    LookAgain(Timestamp),
+    /// Its message seems lost. Look again at `due_at`, and send another that arrives after `delay`.
+    SendAgain {
+        /// The new due.
+        due_at: Timestamp,
+        /// How long the queue shall hold the message back.
+        delay: Duration,
+    },
+    /// Its worker died. As [`Decision::SendAgain`], but never left waiting behind a backlog: the job's own message is
+    /// hidden until the queue gives the dead worker up, far longer than the lease.
+    Rescue {
+        /// The new due.
+        due_at: Timestamp,
+    },
+    /// Its last attempt died: it has failed.
+    Expire,
+    /// Its attempt died after a cancel was asked for: it is cancelled.
+    ExpireCancelled,
+}
+
+/// What to do about `job` at `now`.
+pub fn decide(job: &Job, now: Timestamp) -> Decision {
+    match job.state {
+        State::Pending { due_at, .. } | State::Processing { due_at, .. } if due_at >= now => Decision::Leave,
+        State::Pending { not_before, .. } => match queue_delay(not_before, now) {
+            None => Decision::LookAgain(first_due(not_before, now)),
+            Some(delay) => Decision::SendAgain { due_at: next_look(not_before, now), delay },
+        },
+        State::Processing { lease_until, .. } if lease_until >= now => Decision::LookAgain(lease_until),
+        State::Processing { cancel_requested: true, .. } => Decision::ExpireCancelled,
+        State::Processing { .. } if job.attempts >= job.max_attempts => Decision::Expire,
+        State::Processing { lease_until, .. } => Decision::Rescue { due_at: next_look(lease_until, now) },
+        State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => Decision::Leave,
+    }
+}
+
+/// After as long as the job has been waiting already, but at least [`PATIENCE`] and at most
+/// [`LONGEST_BETWEEN_LOOKS`]: so the looks are 60, 120, 240, 480 and then every 900 s apart, with nothing to count.
+fn next_look(waiting_since: Timestamp, now: Timestamp) -> Timestamp {
+    let waited = now.since(waiting_since);
+    waiting_since.max(now) + waited.clamp(PATIENCE, LONGEST_BETWEEN_LOOKS)
+}
+
+/// Of `overdue` jobs that seem to have lost their message, how many to send another for while the queue holds
+/// `waiting` messages that nobody has received yet.
+///
+/// With an empty queue, all. Otherwise most of them are simply waiting their turn and a copy would only lengthen the
+/// queue: then as many as are surely lost, because there are fewer messages than jobs, and a few more.
+pub fn copies_to_send(overdue: usize, waiting: usize) -> usize {
+    if waiting == 0 { overdue } else { overdue.min(overdue.saturating_sub(waiting).max(COPIES_INTO_A_BACKLOG)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_get_rarer_the_longer_a_job_waits() {
+        let since = Timestamp::from_millis(0);
+        let mut now = since + PATIENCE;
+        let mut gaps = vec![];
+        for _ in 0..7 {
+            let next = next_look(since, now);
+            gaps.push(next.since(now).as_secs());
+            now = next;
+        }
+        assert_eq!(gaps, [60, 120, 240, 480, 900, 900, 900]);
+    }
+
+    #[test]
+    fn a_delay_beyond_the_queues_reach_is_due_before_its_time() {
+        let now = Timestamp::from_millis(0);
+        let soon = now + LONGEST_QUEUE_DELAY;
+        let later = soon + Duration::from_millis(1);
+        assert_eq!(first_due(soon, now), soon + PATIENCE);
+        assert_eq!(first_due(later, now), later - LOOK_AHEAD);
+        assert_eq!(queue_delay(now - PATIENCE, now), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_backlog_is_not_doubled() {
+        assert_eq!(copies_to_send(100, 0), 100);
+        assert_eq!(copies_to_send(100, 1_000), 2);
+        assert_eq!(copies_to_send(1, 1_000), 1);
+        assert_eq!(copies_to_send(100, 40), 60);
+    }
+}

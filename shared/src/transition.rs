@@ -1,0 +1,286 @@
+//! The one place where a job's status changes.
+//!
+//! [`transition`] says what each [`Change`] makes of each job, or why it may not happen. The in-memory store calls it;
+//! the DynamoDB store repeats the same rule as the condition of its write, and the contract suite holds the two
+//! against each other.
+
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::id::{LeaseToken, Tenant};
+use crate::job::{Job, State, Status};
+use crate::json::Json;
+use crate::time::Timestamp;
+
+/// How much longer than the attempt's own timeout a lease lasts: the time a worker has to write down the outcome
+/// before another may claim the job.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Something that is to happen to one job, if the job is still in a state that allows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A worker takes the job for one attempt.
+    Claim {
+        /// The worker's clock.
+        now: Timestamp,
+        /// A new token for this claim.
+        token: LeaseToken,
+        /// How long this worker still lives. Too little for the job's timeout and the lease's margin: no claim.
+        time_left: Duration,
+    },
+    /// The attempt under this fence succeeded.
+    Complete {
+        /// The worker's clock.
+        now: Timestamp,
+        /// Which attempt.
+        fence: Fence,
+        /// What it returned.
+        result: Json,
+    },
+    /// The attempt under this fence failed, and another shall follow.
+    Retry {
+        /// The worker's clock.
+        now: Timestamp,
+        /// Which attempt.
+        fence: Fence,
+        /// Why it failed.
+        error: String,
+        /// When the next may start.
+        not_before: Timestamp,
+    },
+    /// The attempt under this fence failed, and no other shall follow.
+    Fail {
+        /// The worker's clock.
+        now: Timestamp,
+        /// Which attempt.
+        fence: Fence,
+        /// Why it failed.
+        error: String,
+        /// The job's owner: failures are listed apart, for each owner.
+        tenant: Tenant,
+    },
+    /// The attempt under this fence ended without success after somebody asked for the job to be cancelled.
+    YieldToCancel {
+        /// The worker's clock.
+        now: Timestamp,
+        /// Which attempt.
+        fence: Fence,
+    },
+    /// The last allowed attempt died without a word: its lease is over.
+    Expire {
+        /// The clock of whoever noticed.
+        now: Timestamp,
+        /// The job's owner.
+        tenant: Tenant,
+    },
+    /// An attempt died without a word after somebody asked for the job to be cancelled.
+    ExpireCancelled {
+        /// The clock of whoever noticed.
+        now: Timestamp,
+    },
+    /// The sweeper looked at an overdue job and will look again at `due_at`.
+    Postpone {
+        /// The due it saw. Another sweeper may have been faster.
+        seen_due_at: Timestamp,
+        /// The new one.
+        due_at: Timestamp,
+    },
+    /// Somebody wants a job cancelled that is waiting.
+    CancelPending {
+        /// Their clock.
+        now: Timestamp,
+    },
+    /// Somebody wants a job cancelled that is running.
+    RequestCancel {
+        /// Their clock.
+        now: Timestamp,
+    },
+}
+
+/// Which attempt writes: only the one whose number and token the job still carries may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// The token of its claim.
+    pub token: LeaseToken,
+}
+
+/// Why a change may not happen now. One variant for each thing the caller may have to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It happened already: the job carries this very token. An answer got lost on the way.
+    AlreadyApplied,
+    /// The job has ended, this way.
+    Ended(Status),
+    /// It may not be started before this time.
+    NotYetDue(Timestamp),
+    /// Another attempt has it to itself until this time.
+    Leased(Timestamp),
+    /// The lease is over, and no attempt is left.
+    AttemptsUsedUp,
+    /// Somebody asked for it to be cancelled.
+    CancelRequested,
+    /// Its attempt could not end within the time this worker has left.
+    TimeLeftTooShort,
+    /// The writer no longer holds the job: its lease ran out and things went on without it.
+    Fenced,
+    /// It has moved on since it was looked at, or is not in a state in which the change means anything.
+    MovedOn,
+}
+
+/// What `change` makes of `job`, or why it may not happen.
+pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
+    match change {
+        Change::Claim { now, token, time_left } => claim(job, *now, *token, *time_left),
+        Change::Complete { now, fence, result } => {
+            hold(job, fence, Status::Completed)?;
+            let state = State::Completed { finished_at: *now, result: result.clone() };
+            Ok(Job { error: None, ..changed(job, state, Event::Completed { at: *now }) })
+        }
+        Change::Retry { now, fence, error, not_before } => {
+            let held = hold(job, fence, Status::Pending)?;
+            if held.cancel_requested {
+                return Err(Refusal::CancelRequested);
+            }
+            if job.attempts >= job.max_attempts {
+                return Err(Refusal::AttemptsUsedUp);
+            }
+            let state = State::Pending { not_before: *not_before, due_at: crate::sweep::due_after(*not_before) };
+            let event = Event::Retrying { at: *now, error: error.clone(), not_before: *not_before };
+            Ok(Job { error: Some(error.clone()), ..changed(job, state, event) })
+        }
+        Change::Fail { now, fence, error, tenant: _ } => {
+            hold(job, fence, Status::Failed)?;
+            Ok(failed(job, *now, error))
+        }
+        Change::YieldToCancel { now, fence } => {
+            if !hold(job, fence, Status::Cancelled)?.cancel_requested {
+                return Err(Refusal::MovedOn);
+            }
+            Ok(cancelled(job, *now))
+        }
+        Change::Expire { now, tenant: _ } => match abandoned(job, *now)? {
+            Held { cancel_requested: true } => Err(Refusal::CancelRequested),
+            Held { cancel_requested: false } if job.attempts < job.max_attempts => Err(Refusal::MovedOn),
+            Held { cancel_requested: false } => Ok(failed(job, *now, ABANDONED)),
+        },
+        Change::ExpireCancelled { now } => match abandoned(job, *now)? {
+            Held { cancel_requested: true } => Ok(cancelled(job, *now)),
+            Held { cancel_requested: false } => Err(Refusal::MovedOn),
+        },
+        Change::Postpone { seen_due_at, due_at } => postpone(job, *seen_due_at, *due_at),
+        Change::CancelPending { now } => match job.state {
+            State::Pending { .. } => Ok(cancelled(job, *now)),
+            State::Processing { .. } => Err(Refusal::MovedOn),
+            State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => Err(ended(job)),
+        },
+        Change::RequestCancel { now } => match job.state {
+            State::Processing { cancel_requested: false, lease_until, due_at } => {
+                let state = State::Processing { lease_until, cancel_requested: true, due_at };
+                Ok(changed(job, state, Event::CancelRequested { at: *now }))
+            }
+            State::Processing { cancel_requested: true, .. } => Err(Refusal::AlreadyApplied),
+            State::Pending { .. } => Err(Refusal::MovedOn),
+            State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => Err(ended(job)),
+        },
+    }
+}
+
+/// The error of a job whose last attempt left no word.
+pub const ABANDONED: &str = "the last attempt did not finish: its worker died or ran out of time";
+
+fn claim(job: &Job, now: Timestamp, token: LeaseToken, time_left: Duration) -> Result<Job, Refusal> {
+    let due_at = match job.state {
+        State::Pending { not_before, .. } if not_before > now => return Err(Refusal::NotYetDue(not_before)),
+        State::Pending { due_at, .. } => due_at,
+        State::Processing { .. } if job.lease_token == Some(token) => return Err(Refusal::AlreadyApplied),
+        State::Processing { lease_until, .. } if lease_until >= now => return Err(Refusal::Leased(lease_until)),
+        State::Processing { cancel_requested: true, .. } => return Err(Refusal::CancelRequested),
+        State::Processing { due_at, cancel_requested: false, .. } => due_at,
+        State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => return Err(ended(job)),
+    };
+    if job.attempts >= job.max_attempts {
+        return Err(Refusal::AttemptsUsedUp);
+    }
+    if job.timeout + LEASE_MARGIN > time_left {
+        return Err(Refusal::TimeLeftTooShort);
+    }
+    let lease_until = now + job.timeout + LEASE_MARGIN;
+    let state = State::Processing { lease_until, cancel_requested: false, due_at };
+    Ok(Job {
+        attempts: job.attempts + 1,
+        lease_token: Some(token),
+        started_at: Some(now),
+        ..changed(job, state, Event::Started { at: now })
+    })
+}
+
+fn postpone(job: &Job, seen: Timestamp, new: Timestamp) -> Result<Job, Refusal> {
+    match job.due_at() {
+        None => Err(ended(job)),
+        Some(due_at) if due_at != seen => Err(Refusal::MovedOn),
+        Some(_) => {
+            let mut job = job.clone();
+            match &mut job.state {
+                State::Pending { due_at, .. } | State::Processing { due_at, .. } => *due_at = new,
+                State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => {}
+            }
+            Ok(job)
+        }
+    }
+}
+
+/// What matters of an attempt that still has the job.
+struct Held {
+    cancel_requested: bool,
+}
+
+/// Whether the attempt behind `fence` still has the job. If not, whether that is because its own write, which would
+/// have left the job at `outcome`, had landed.
+fn hold(job: &Job, fence: &Fence, outcome: Status) -> Result<Held, Refusal> {
+    let mine = job.attempts == fence.attempt && job.lease_token == Some(fence.token);
+    match job.state {
+        State::Processing { cancel_requested, .. } if mine => Ok(Held { cancel_requested }),
+        State::Pending { .. } | State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. }
+            if mine && job.status() == outcome =>
+        {
+            Err(Refusal::AlreadyApplied)
+        }
+        State::Pending { .. }
+        | State::Processing { .. }
+        | State::Completed { .. }
+        | State::Failed { .. }
+        | State::Cancelled { .. } => Err(Refusal::Fenced),
+    }
+}
+
+/// Whether the job's attempt has outlived its lease.
+fn abandoned(job: &Job, now: Timestamp) -> Result<Held, Refusal> {
+    match job.state {
+        State::Processing { lease_until, .. } if lease_until >= now => Err(Refusal::Leased(lease_until)),
+        State::Processing { cancel_requested, .. } => Ok(Held { cancel_requested }),
+        State::Pending { .. } => Err(Refusal::MovedOn),
+        State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => Err(ended(job)),
+    }
+}
+
+fn ended(job: &Job) -> Refusal {
+    Refusal::Ended(job.status())
+}
+
+fn failed(job: &Job, now: Timestamp, error: &str) -> Job {
+    let event = Event::Failed { at: now, error: error.to_owned() };
+    Job { error: Some(error.to_owned()), ..changed(job, State::Failed { finished_at: now }, event) }
+}
+
+fn cancelled(job: &Job, now: Timestamp) -> Job {
+    changed(job, State::Cancelled { finished_at: now }, Event::Cancelled { at: now })
+}
+
+fn changed(job: &Job, state: State, event: Event) -> Job {
+    let mut job = job.clone();
+    job.state = state;
+    job.history.push(event);
+    job
+}

@@ -1,0 +1,5 @@
+//! What the tests of the whole share.
+
+#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot go on shall say so and stop")]
+
+pub mod table;
