@@ -1,0 +1,86 @@
+//! How a job says that it failed.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why an attempt failed, and what that means for the next one.
+#[derive(Debug, PartialEq, Eq)]
+pub enum JobError {
+    /// Another attempt may succeed.
+    Retry(Reason),
+    /// Another attempt may succeed, but not before so long.
+    RetryAfter(Duration, Reason),
+    /// No attempt will succeed: the job fails now.
+    GiveUp(Reason),
+}
+
+/// Why, for people.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// One sentence that says nothing of the payload: it is logged.
+    pub message: String,
+    /// More, which may. Only for those who may see the job.
+    pub detail: Option<String>,
+}
+
+impl JobError {
+    /// Another attempt may succeed.
+    pub fn retry(message: impl Into<String>) -> Self {
+        Self::Retry(Reason { message: message.into(), detail: None })
+    }
+
+    /// No attempt will succeed.
+    pub fn give_up(message: impl Into<String>) -> Self {
+        Self::GiveUp(Reason { message: message.into(), detail: None })
+    }
+
+    /// The same, with more for those who may see the job.
+    #[must_use]
+    pub fn detail(mut self, detail: impl fmt::Display) -> Self {
+        self.reason_mut().detail = Some(detail.to_string());
+        self
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &Reason {
+        match self {
+            Self::Retry(reason) | Self::RetryAfter(_, reason) | Self::GiveUp(reason) => reason,
+        }
+    }
+
+    fn reason_mut(&mut self) -> &mut Reason {
+        match self {
+            Self::Retry(reason) | Self::RetryAfter(_, reason) | Self::GiveUp(reason) => reason,
+        }
+    }
+}
+
+/// The longest error that is stored, in characters. Each attempt may leave one in the job's history.
+const LONGEST: usize = 500;
+
+impl fmt::Display for Reason {
+    /// The error as it is stored with the job.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = match &self.detail {
+            Some(detail) => format!("{}: {detail}", self.message),
+            None => self.message.clone(),
+        };
+        if whole.chars().count() <= LONGEST {
+            return f.write_str(&whole);
+        }
+        let start: String = whole.chars().take(LONGEST - 1).collect();
+        write!(f, "{start}…")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_error_is_cut_between_characters() {
+        let error = JobError::retry("no").detail("é".repeat(1_000)).reason().to_string();
+        assert_eq!(error.chars().count(), LONGEST);
+        assert!(error.starts_with("no: éé") && error.ends_with("é…"));
+    }
+}

@@ -1,0 +1,102 @@
+//! The SQS Lambda: runs jobs.
+//!
+//! Where to start: [`job_types`] lists them, one file each; `attempt` is what happens to one message.
+
+mod attempt;
+mod context;
+mod csv_generation;
+mod email_send;
+mod job_error;
+pub mod job_types;
+mod mail;
+mod output;
+#[cfg(debug_assertions)]
+mod rehearsal;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use shared::ports::{Clock, Entropy, JobQueue, JobStore};
+use shared::retry::RetryPolicy;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::attempt::{Delivery, Verdict};
+pub use crate::context::{Context, Tools};
+pub use crate::job_error::JobError;
+
+/// What it takes to run jobs.
+pub struct Worker {
+    /// The jobs.
+    pub store: Arc<dyn JobStore>,
+    /// Where their messages came from.
+    pub queue: Arc<dyn JobQueue>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Random numbers for lease tokens and jitter.
+    pub entropy: Arc<dyn Entropy>,
+    /// How long to wait between attempts.
+    pub retry: RetryPolicy,
+    /// What the job types work with.
+    pub tools: Arc<Tools>,
+}
+
+/// How long before the function's end the answer is given, whatever is still under way.
+const TIME_TO_ANSWER: Duration = Duration::from_millis(500);
+
+impl Worker {
+    /// Works on all records of a batch at once, each in a task of its own, and names those whose message must stay in
+    /// the queue. Answers before `deadline`, when the platform would end this process.
+    ///
+    /// Fails as a whole only if a record to be returned has no id to name it by: all of them are delivered again then,
+    /// and what is done already is found done.
+    pub async fn handle(
+        self: Arc<Self>,
+        event: SqsEvent,
+        deadline: SystemTime,
+    ) -> Result<SqsBatchResponse, lambda_runtime::Error> {
+        let time_left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+        let ends_at = Instant::now() + time_left.saturating_sub(TIME_TO_ANSWER);
+
+        let mut tasks = JoinSet::new();
+        let mut unfinished = vec![];
+        for record in event.records {
+            let worker = Arc::clone(&self);
+            let message_id = record.message_id.clone();
+            let delivery = Delivery::from(record);
+            let task = tasks.spawn(async move {
+                tokio::time::timeout_at(ends_at, attempt::work_on(&worker, &delivery, ends_at)).await
+            });
+            unfinished.push((task.id(), message_id));
+        }
+
+        let mut stuck = false;
+        while let Some(ended) = tasks.join_next_with_id().await {
+            let (task, verdict) = match ended {
+                Ok((task, Ok(verdict))) => (task, verdict),
+                Ok((task, Err(_elapsed))) => (task, Verdict::Return),
+                Err(error) => (error.id(), Verdict::Return),
+            };
+            stuck |= matches!(verdict, Verdict::ReturnAndEndProcess);
+            if matches!(verdict, Verdict::Done) {
+                unfinished.retain(|(id, _)| *id != task);
+            }
+        }
+        if stuck {
+            end_process();
+        }
+        let mut response = SqsBatchResponse::default();
+        for (_, message_id) in unfinished {
+            response.add_failure(message_id.ok_or("a record without a message id cannot be returned alone")?);
+        }
+        Ok(response)
+    }
+}
+
+/// Ends this process because a job would not stop and still has one of its threads. The platform starts a fresh one.
+/// Nothing is lost: the outcomes are in the table, and the batch's messages are delivered again and found done.
+fn end_process() -> ! {
+    tracing::error!("worker.ended: a job that timed out does not stop");
+    std::process::exit(1)
+}

@@ -1,0 +1,34 @@
+//! Wiring: settings, logging, clients, handler.
+
+use std::sync::Arc;
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use shared_aws::dynamodb::DynamoStore;
+use shared_aws::settings::{self, Place, WorkerSettings};
+use shared_aws::sqs::SqsQueue;
+use shared_aws::system::{SystemClock, SystemEntropy};
+use shared_aws::{clients, telemetry};
+use worker::{Tools, Worker};
+
+// More threads than records in a batch (10): a job that never lets go of its thread leaves the others theirs.
+#[tokio::main(flavor = "multi_thread", worker_threads = 12)]
+async fn main() -> Result<(), Error> {
+    telemetry::start("worker", &settings::environment)?;
+    let place = Place::read(&settings::environment)?;
+    let settings = WorkerSettings::read(&settings::environment)?;
+    let config = clients::sdk_config().await;
+    let worker = Worker {
+        store: Arc::new(DynamoStore::new(&config, place.table_name)),
+        queue: Arc::new(SqsQueue::new(&config, place.queue_url)),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        retry: settings.retry,
+        tools: Arc::new(Tools::new(&settings, &config)?),
+    };
+    let worker = Arc::new(worker);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<_>| {
+        let worker = Arc::clone(&worker);
+        async move { worker.handle(event.payload, event.context.deadline()).await }
+    }))
+    .await
+}
