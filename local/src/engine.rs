@@ -1,0 +1,173 @@
+//! MiniStack, the local AWS: installed under the target folder, run as a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStderr, ChildStdin, Command};
+
+/// MiniStack and all that it needs, each version pinned with its hashes.
+const REQUIREMENTS: &str = include_str!("../requirements.txt");
+
+/// Starts it, and ends it with us.
+const LAUNCHER: &str = include_str!("engine.py");
+
+/// A running engine. Dropped, it is killed at once, with every process that it started.
+pub struct Engine {
+    child: Child,
+    /// Open for as long as the engine shall run. Held apart from the child, whose `wait` would close it.
+    lifeline: Option<ChildStdin>,
+    group: Pid,
+    url: String,
+}
+
+/// Where an engine keeps what it has.
+pub struct Folders {
+    /// State between runs.
+    pub data_dir: PathBuf,
+    /// Where functions write their logs; see `LOG_DIR`.
+    pub logs: PathBuf,
+}
+
+impl Engine {
+    /// Starts the engine that [`install`] put at `packages`, and waits until it answers.
+    pub async fn start(packages: &Path, folders: &Folders) -> anyhow::Result<Self> {
+        let port = port_of(&folders.data_dir).await?;
+        let url = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new("python3");
+        command.args(["-c", LAUNCHER]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true).env_clear();
+        // The functions inherit all this, and need some of it: the address, the log folder, and where certificates are.
+        for inherited in ["PATH", "HOME", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+            if let Some(value) = std::env::var_os(inherited) {
+                command.env(inherited, value);
+            }
+        }
+        let in_data_dir = |name: &str| folders.data_dir.join(name);
+        std::fs::create_dir_all(in_data_dir("tmp")).context("failed to make the data folder")?;
+        command.env("PYTHONPATH", packages).env("TMPDIR", in_data_dir("tmp")).env("LOG_DIR", &folders.logs);
+        command.env("BIND_HOST", "127.0.0.1").env("MINISTACK_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
+        command.env("AWS_ENDPOINT_URL", &url).env("LOG_LEVEL", "ERROR");
+        command.env("IOT_MTLS_ENABLED", "0").env("SFTP_ENABLED", "0");
+        command.env("PERSIST_STATE", "1").env("STATE_DIR", in_data_dir("state"));
+        command.env("S3_PERSIST", "1").env("S3_DATA_DIR", in_data_dir("s3"));
+
+        let mut child = command.spawn().context("failed to start python3")?;
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let group = id.context("the engine ended at once")?;
+        let (lifeline, stderr) = (child.stdin.take(), child.stderr.take());
+        let mut engine = Self { child, lifeline, group, url };
+        engine.wait_until_ready(stderr).await?;
+        Ok(engine)
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns when the engine ends without having been asked to.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        match self.child.wait().await {
+            Ok(status) => anyhow::anyhow!("the local AWS engine ended unexpectedly ({status})"),
+            Err(error) => anyhow::Error::new(error).context("the local AWS engine cannot be watched"),
+        }
+    }
+
+    /// Asks the engine to save its state and end, and sees to it that it does.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        drop(self.lifeline.take());
+        let ended = tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await;
+        ensure!(ended.is_ok(), "the local AWS engine did not save its state in time");
+        Ok(())
+    }
+
+    async fn wait_until_ready(&mut self, stderr: Option<ChildStderr>) -> anyhow::Result<()> {
+        let mut stderr = stderr.context("no standard error")?;
+        let ready = format!("{}/_ministack/ready", self.url);
+        for _ in 0..300 {
+            if reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success()) {
+                // From here on nobody reads what it says, but it must be able to say it.
+                tokio::spawn(async move { tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await });
+                return Ok(());
+            }
+            if self.child.try_wait().context("the local AWS engine cannot be watched")?.is_some() {
+                let mut said = String::new();
+                stderr.read_to_string(&mut said).await.unwrap_or_default();
+                bail!("the local AWS engine does not start:\n{}", said.trim());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("the local AWS engine does not answer at {}", self.url)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The functions' processes are in its group, and would outlive it while they are busy.
+        let _ = kill_process_group(self.group, Signal::KILL);
+    }
+}
+
+/// Puts MiniStack under `target_dir`, unless it is there. Never touches the user's own Python packages.
+pub async fn install(target_dir: &Path, report: &(dyn Fn(&str) + Sync)) -> anyhow::Result<PathBuf> {
+    check_python().await?;
+    let hash: String = Sha256::digest(REQUIREMENTS)[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    let packages = target_dir.join(format!("ministack-{hash}"));
+    if packages.exists() {
+        return Ok(packages);
+    }
+    report("downloading MiniStack, the local AWS (30 MB, once)");
+    // Under another name first, so that an interrupted download is not taken for a whole one.
+    let part = tempdir_in(target_dir)?;
+    let requirements = part.join("requirements.txt");
+    std::fs::write(&requirements, REQUIREMENTS).context("failed to write below the target folder")?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--no-warn-conflicts", "--root-user-action=ignore"]);
+    pip.args(["--require-hashes", "--only-binary", ":all:", "--target"]).arg(part.join("packages"));
+    pip.arg("--requirement").arg(&requirements);
+    let status = pip.stdin(Stdio::null()).kill_on_drop(true).status().await.context("failed to run pip")?;
+    ensure!(status.success(), "pip could not install MiniStack; is the Python package index within reach?");
+    // Another process may have been faster; then that one's serves as well.
+    if std::fs::rename(part.join("packages"), &packages).is_err() && !packages.exists() {
+        bail!("failed to move MiniStack to {}", packages.display());
+    }
+    std::fs::remove_dir_all(&part).context("failed to tidy up the target folder")?;
+    Ok(packages)
+}
+
+async fn check_python() -> anyhow::Result<()> {
+    let needed = "Python 3.10 or later with pip is needed, as python3";
+    let check = "import sys, pip; sys.exit(sys.version_info < (3, 10))";
+    let status = Command::new("python3").args(["-c", check]).stderr(Stdio::null()).status().await.context(needed)?;
+    ensure!(status.success(), "{needed}");
+    Ok(())
+}
+
+fn tempdir_in(folder: &Path) -> anyhow::Result<PathBuf> {
+    let path = folder.join(format!("ministack-part-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path); // what a dead process of this number left
+    std::fs::create_dir_all(&path).context("failed to make a folder below the target folder")?;
+    Ok(path)
+}
+
+/// The port that the state in `data_dir` belongs to: addresses with the port in them are part of the state.
+async fn port_of(data_dir: &Path) -> anyhow::Result<u16> {
+    let file = data_dir.join("engine-port");
+    if let Ok(port) = std::fs::read_to_string(&file) {
+        let port = port.trim().parse().with_context(|| format!("{} does not hold a port", file.display()))?;
+        TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
+            format!("port {port}, on which {} was made, is taken: stop what listens there, or give another --data-dir", data_dir.display())
+        })?;
+        return Ok(port);
+    }
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port is free")?;
+    let port = listener.local_addr().context("no port is free")?.port();
+    std::fs::write(&file, port.to_string()).context("failed to write to the data folder")?;
+    Ok(port)
+}

@@ -1,0 +1,84 @@
+//! The settings that a person may give the local stack, and the template's parameters that they become.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+/// Settings by name, as in `.env.example`.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+/// Each setting, the parameter of `template.yaml` that carries it, and what it is on this machine unless given. No
+/// value: what the template says.
+const SETTINGS: [(&str, &str, Option<&str>); 8] = [
+    ("OUTPUT_URL", "OutputUrl", Some("file://output")),
+    ("MAIL_URL", "MailUrl", Some("file://output/mail")),
+    ("MAIL_FROM", "MailFrom", None),
+    ("RETRY_BASE_SECONDS", "RetryBaseSeconds", Some("2")),
+    ("CSV_FORMULA_GUARD", "CsvFormulaGuard", None),
+    ("IDEMPOTENCY_SECRET", "IdempotencySecret", None),
+    ("LOG_LEVEL", "LogLevel", Some("debug")), // a job's start is told at this level
+    ("LOG_FORMAT", "LogFormat", None),
+];
+
+impl Environment {
+    /// The environment variables of this process, and what a file `.env` in the working directory adds to them.
+    pub fn of_this_process() -> anyhow::Result<Self> {
+        let mut settings = BTreeMap::new();
+        if Path::new(".env").exists() {
+            for line in dotenvy::from_path_iter(".env").context("failed to read .env")? {
+                let (name, value) = line.context("failed to read .env")?;
+                settings.insert(name, value);
+            }
+        }
+        settings.extend(std::env::vars());
+        settings.retain(|name, value| !value.is_empty() && SETTINGS.iter().any(|(known, ..)| known == name));
+        Ok(Self(settings))
+    }
+
+    /// The same with `name` set to `value`.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The template's parameters. Folders are relative to `working_dir`; the functions run elsewhere.
+    pub fn parameters(&self, working_dir: &Path) -> Vec<(String, String)> {
+        let mut parameters = vec![("Architecture".to_owned(), architecture().to_owned())];
+        for (name, parameter, default) in SETTINGS {
+            let value = self.0.get(name).map(String::as_str).or(default);
+            if let Some(value) = value {
+                parameters.push((parameter.to_owned(), absolute(value, working_dir)));
+            }
+        }
+        parameters
+    }
+}
+
+fn absolute(value: &str, working_dir: &Path) -> String {
+    match value.strip_prefix("file://") {
+        Some(folder) => format!("file://{}", working_dir.join(folder).display()),
+        None => value.to_owned(),
+    }
+}
+
+fn architecture() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_those_of_the_working_directory() {
+        let given = Environment::default().with("MAIL_URL", "smtp://127.0.0.1:25");
+        let parameters = given.parameters(Path::new("/home/ada"));
+        let value = |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!(value("OutputUrl"), Some("file:///home/ada/output"));
+        assert_eq!(value("MailUrl"), Some("smtp://127.0.0.1:25"));
+        assert_eq!(value("MailFrom"), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! What happens to jobs, told as it happens: one line per event, read from the functions' own logs.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Reads along in the logs of all functions, from their present ends on, and gives `tell` a line for each event of a
+/// job. Never returns.
+pub async fn follow(logs: PathBuf, tell: impl Fn(&str)) {
+    let mut tails: Vec<_> = ["api", "worker", "sweeper"].map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).into();
+    loop {
+        for tail in &mut tails {
+            for line in tail.new_lines() {
+                if let Some(told) = readable(&line) {
+                    tell(&told);
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The part of a growing file that has not been read.
+struct Tail {
+    path: PathBuf,
+    position: u64,
+    half_line: String,
+}
+
+impl Tail {
+    fn at_end(path: &Path) -> Self {
+        let position = std::fs::metadata(path).map_or(0, |file| file.len());
+        Self { path: path.to_owned(), position, half_line: String::new() }
+    }
+
+    fn new_lines(&mut self) -> Vec<String> {
+        let mut bytes = vec![];
+        let read = std::fs::File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.position))?;
+            file.read_to_end(&mut bytes)
+        });
+        self.position += read.unwrap_or(0) as u64;
+        self.half_line.push_str(&String::from_utf8_lossy(&bytes));
+        let whole = self.half_line.rfind('\n').map_or(0, |end| end + 1);
+        let rest = self.half_line.split_off(whole);
+        std::mem::replace(&mut self.half_line, rest).lines().map(ToOwned::to_owned).collect()
+    }
+}
+
+/// A log line for people, if it tells of a job. `None` for everything else, and for logs that are not JSON.
+fn readable(line: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let text = |name: &str| line.get(name).and_then(Value::as_str);
+    let number = |name: &str| line.get(name).and_then(Value::as_u64);
+    let event = text("message")?.strip_prefix("job.")?;
+    let id = text("job.id")?;
+    let job_type = text("job.type").unwrap_or_default();
+    let time: jiff::Timestamp = text("timestamp")?.parse().ok()?;
+    let attempt = number("attempt").unwrap_or_default();
+    let of = number("max_attempts").map_or_else(String::new, |max| format!(" of {max}"));
+    let millis = |name: &str| number(name).map_or_else(String::new, |millis| format!("{millis} ms"));
+    let error = text("error").unwrap_or_default();
+    let what = match event {
+        "accepted" if line.get("announced") == Some(&Value::Bool(false)) => format!("{}  (the sweeper will announce it)", millis("duration_ms")),
+        "accepted" => millis("duration_ms"),
+        "started" => format!("attempt {attempt}, after waiting {}", millis("wait_ms")),
+        "retrying" => format!("attempt {attempt}{of} failed after {}: {error}; next in {}", millis("duration_ms"), millis("retry_in_ms")),
+        "completed" => format!("{}  attempt {attempt}", millis("duration_ms")),
+        "failed" => format!("attempt {attempt}{of} after {}: {error}", millis("duration_ms")),
+        "left" => return None,
+        _ => error.to_owned(),
+    };
+    Some(format!("{}  {event:<10} {id}  {job_type:<15} {what}", time.strftime("%H:%M:%S%.3f")).trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_job_becomes_a_readable_line() {
+        let line = r#"{"timestamp":"2026-03-01T12:00:00.250000Z","level":"INFO","message":"job.completed",
+            "job.id":"01938e5c-7a00-7000-8000-000000000000","job.type":"csv-generation","attempt":1,"duration_ms":12}"#;
+        assert_eq!(
+            readable(&line.replace('\n', "")).as_deref(),
+            Some("12:00:00.250  completed  01938e5c-7a00-7000-8000-000000000000  csv-generation  12 ms  attempt 1")
+        );
+        assert_eq!(readable("START RequestId: x"), None);
+        assert_eq!(readable(r#"{"message":"sweeper.swept"}"#), None);
+    }
+
+    #[test]
+    fn half_a_line_waits_for_its_other_half() {
+        let path = std::env::temp_dir().join(format!("dray-follow-{}", std::process::id()));
+        std::fs::write(&path, "old\n").expect("written");
+        let mut tail = Tail::at_end(&path);
+        let append = |text: &str| {
+            let file = std::fs::OpenOptions::new().append(true).open(&path);
+            std::io::Write::write_all(&mut file.expect("open"), text.as_bytes()).expect("written");
+        };
+        append("one\ntw");
+        assert_eq!(tail.new_lines(), ["one"]);
+        append("o\n");
+        assert_eq!(tail.new_lines(), ["two"]);
+        std::fs::remove_file(&path).expect("removed");
+    }
+}

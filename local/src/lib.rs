@@ -1,0 +1,87 @@
+//! The whole of Dray on this machine: the functions as real Lambda processes, and `template.yaml` deployed to a local
+//! AWS. What the template says is what runs; there is no second description of it.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who started it")]
+
+mod cloudformation;
+mod engine;
+mod environment;
+mod follow;
+mod functions;
+mod proxy;
+mod stack;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use crate::environment::Environment;
+pub use crate::stack::Stack;
+
+/// Runs the whole of Dray on this machine: API, worker, sweeper, table and queues.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "dray", version)]
+pub struct Options {
+    /// The port of the API, on 127.0.0.1
+    #[arg(long, default_value_t = 3000)]
+    pub port: u16,
+    /// Where jobs, messages and logs are kept between runs
+    #[arg(long, default_value = ".dray")]
+    pub data_dir: PathBuf,
+}
+
+/// Runs the stack until Ctrl-C or SIGTERM, or until a part of it breaks. Tells what it does on standard output.
+pub async fn run(options: Options) -> ExitCode {
+    match run_until_stopped(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dray: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run_until_stopped(options: Options) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut stopped = async move || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+
+    let listener = bind(options.port).await?;
+    let environment = Environment::of_this_process()?;
+    let mut stack = tokio::select! {
+        stack = Stack::start(&options, environment, listener, &|step| println!("{step}")) => stack?,
+        () = stopped() => return Ok(()),
+    };
+    println!("\nready: {}\n\n{}\n", stack.url(), first_steps(stack.url()));
+    let broken = tokio::select! {
+        error = stack.broken() => Some(error),
+        () = stopped() => None,
+    };
+    println!("stopping");
+    stack.stop().await?;
+    broken.map_or(Ok(()), Err)
+}
+
+async fn bind(port: u16) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .with_context(|| format!("port {port} is taken: give another with --port, or stop what listens there"))
+}
+
+fn first_steps(url: &str) -> String {
+    format!(
+        "Try a first job:\n\n  curl -X POST {url}/jobs -H 'Content-Type: application/json' \\\n    \
+         -d '{{\"type\":\"csv-generation\",\"payload\":{{\"name\":\"Alice\",\"score\":95}}}}'\n\n\
+         and look at it by its id:\n\n  curl {url}/jobs/<job_id>\n\nCtrl-C ends everything. What happens to jobs:"
+    )
+}

@@ -1,0 +1,154 @@
+//! The whole stack: built, started, deployed, served.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::cloudformation;
+use crate::engine::{self, Engine, Folders};
+use crate::environment::Environment;
+use crate::follow::follow;
+use crate::functions;
+use crate::{Options, proxy};
+
+/// A running stack. Dropped, it ends at once, and what happened since its start may be forgotten; [`Stack::stop`] keeps it.
+pub struct Stack {
+    engine: Engine,
+    /// The proxy and the reader of logs, neither of which ends by itself.
+    tasks: JoinSet<anyhow::Error>,
+    url: String,
+    outputs: BTreeMap<String, String>,
+    data_dir: PathBuf,
+    /// Held for as long as the stack uses its data folder.
+    _lock: File,
+}
+
+impl Stack {
+    /// Starts the stack and serves its API on `listener`. Says what it does by `report`: while it starts, and then one
+    /// line for each event of a job.
+    pub async fn start(
+        options: &Options,
+        environment: Environment,
+        listener: TcpListener,
+        report: &(impl Fn(&str) + Clone + Send + Sync + 'static),
+    ) -> anyhow::Result<Self> {
+        let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let working_dir = std::env::current_dir().context("there is no working directory")?;
+        let folders = Folders::below(&std::path::absolute(&options.data_dir).context("no such folder")?)?;
+        let lock = lock(&folders.data_dir)?;
+
+        report("building the functions");
+        let built = functions::build(workspace).await?;
+        for function in &built.functions {
+            report(&format!("  {:<8} {:>6.2} MB zipped", function.name, megabytes(function.zip.len())));
+        }
+        let packages = engine::install(&built.target_dir, report).await?;
+        report("starting the local AWS");
+        let engine = Engine::start(&packages, &folders).await?;
+        report("deploying template.yaml");
+        let template = std::fs::read_to_string(workspace.join("template.yaml")).context("failed to read template.yaml")?;
+        let parameters = environment.parameters(&working_dir);
+        let outputs = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await?;
+
+        let url = format!("http://{}", listener.local_addr().context("the API has no address")?);
+        let api_url = api_url(engine.url(), &outputs)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let ended = proxy::serve(listener, api_url).await;
+            anyhow::anyhow!("the API is no longer served ({ended:?})")
+        });
+        let tell = report.clone();
+        let logs = folders.logs;
+        tasks.spawn(async move {
+            follow(logs, tell).await;
+            anyhow::anyhow!("the logs are no longer read")
+        });
+        let stack = Self { engine, tasks, url, outputs, data_dir: folders.data_dir, _lock: lock };
+        stack.check_health().await?;
+        Ok(stack)
+    }
+
+    /// Where the API is: `http://127.0.0.1:3000`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where the local AWS is.
+    pub fn aws_url(&self) -> &str {
+        self.engine.url()
+    }
+
+    /// An output of the template: `QueueUrl`, say.
+    pub fn output(&self, name: &str) -> Option<&str> {
+        self.outputs.get(name).map(String::as_str)
+    }
+
+    /// Where its logs and its state are.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Returns when a part of the stack breaks.
+    pub async fn broken(&mut self) -> anyhow::Error {
+        tokio::select! {
+            error = self.engine.ended() => error,
+            ended = self.tasks.join_next() => match ended {
+                Some(Ok(error)) => error,
+                Some(Err(error)) => anyhow::Error::new(error),
+                None => anyhow::anyhow!("nothing runs any more"),
+            },
+        }
+    }
+
+    /// Ends everything, with jobs and messages kept for the next start from the same data folder.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.tasks.shutdown().await;
+        self.engine.stop().await
+    }
+
+    /// Asks the API how it is, the first time that a function of the stack runs: not all that is wrong with a function
+    /// shows when it is deployed.
+    async fn check_health(&self) -> anyhow::Result<()> {
+        let health = reqwest::get(format!("{}/health", self.url)).await.context("the API does not answer")?;
+        if !health.status().is_success() {
+            bail!("the API does not start: {}", health.text().await.unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+impl Folders {
+    fn below(data_dir: &Path) -> anyhow::Result<Self> {
+        let logs = data_dir.join("logs");
+        std::fs::create_dir_all(&logs).with_context(|| format!("failed to make {}", logs.display()))?;
+        Ok(Self { data_dir: data_dir.to_owned(), logs })
+    }
+}
+
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let file = File::create(data_dir.join("lock")).context("failed to write to the data folder")?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{} is in use by another dray: stop it, or give another --data-dir", data_dir.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).context("failed to lock the data folder"),
+    }
+}
+
+/// Where the engine serves the stack's HTTP API by path, whatever the `Host` header says.
+fn api_url(engine_url: &str, outputs: &BTreeMap<String, String>) -> anyhow::Result<String> {
+    let url = outputs.get("ApiUrl").context("template.yaml has no output ApiUrl")?;
+    let host = url.split("://").nth(1).and_then(|rest| rest.split('.').next());
+    let api_id = host.context("the output ApiUrl is no address")?;
+    Ok(format!("{engine_url}/_aws/execute-api/{api_id}/$default"))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / 1_000_000.0
+}
