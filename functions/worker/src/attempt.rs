@@ -4,6 +4,7 @@
 //! nothing has happened; after it the lease runs out and another attempt follows; after the outcome is written, the
 //! message comes back and finds the job done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsMessage;
@@ -12,8 +13,9 @@ use shared::job::{Job, Status};
 use shared::job_type::JobType;
 use shared::json::Json;
 use shared::ports::{Changed, Message, Receipt, StoreError};
-use shared::transition::{Change, Fence, Refusal};
-use tokio::task::JoinSet;
+use shared::transition::{ABANDONED, Change, Fence, Refusal};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::job_error::Reason;
@@ -99,7 +101,7 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
             let expire = Change::Expire { now, tenant: job.tenant.clone() };
             match worker.store.change_if_allowed(job.id, &expire).await {
                 Ok(Changed::Applied(job)) => {
-                    log_failed(&job, &Reason { message: shared::transition::ABANDONED.to_owned(), detail: None });
+                    log_failed(&job, ABANDONED, millis(ran_for(&job)));
                     send_to_dead_letters(worker, delivery).await
                 }
                 Ok(Changed::Refused(..) | Changed::Missing) | Err(_) => Verdict::Return,
@@ -125,17 +127,26 @@ async fn run_and_write_down(
         job.r#type = %job.job_type,
         attempt = fence.attempt,
         correlation_id = job.correlation_id,
-        wait_ms = millis(worker.clock.now().since(job.created_at)),
+        wait_ms = millis(waited(job)),
         "job.started"
     );
     let started = Instant::now();
     let Ran { outcome, stopped } = run(worker, job).await;
     let duration_ms = millis(started.elapsed());
+    let ended = Ended { job, fence, duration_ms, ends_at };
     let verdict = match outcome {
-        Ok(result) => complete(worker, job, fence, result, duration_ms, ends_at).await,
-        Err(error) => fail_or_retry(worker, delivery, job, fence, &error, ends_at).await,
+        Ok(result) => complete(worker, &ended, result).await,
+        Err(error) => fail_or_retry(worker, delivery, &ended, &error).await,
     };
     if stopped { verdict } else { Verdict::ReturnAndEndProcess }
+}
+
+/// An attempt that has ended, on its way into the table.
+struct Ended<'a> {
+    job: &'a Job,
+    fence: Fence,
+    duration_ms: u64,
+    ends_at: Instant,
 }
 
 /// How an attempt went.
@@ -148,32 +159,43 @@ struct Ran {
 /// How long a task that was told to stop may take to do so.
 const TIME_TO_STOP: Duration = Duration::from_secs(1);
 
-/// Runs the job in a task of its own, so that a panic or a hang is its own affair, for as long as its timeout.
+/// Runs the job for as long as its timeout, on a thread of its own: a panic, a wait without end or even a loop that
+/// never lets go of its thread is its own affair, and its neighbours' timers go on.
 async fn run(worker: &Worker, job: &Job) -> Ran {
     let Some(job_type) = JobType::named(job.job_type.as_str()) else {
         // A newer deployment accepted it; a worker of that deployment will know.
         return Ran { outcome: Err(JobError::retry("this worker does not know the job's type")), stopped: true };
     };
-    let tools = std::sync::Arc::clone(&worker.tools);
+    let tools = Arc::clone(&worker.tools);
     let context = Context { job_id: job.id, attempt: job.attempts, created_at: job.created_at, tools };
     let payload = job.payload.clone();
-    let mut task = JoinSet::new(); // aborts its task when dropped
-    task.spawn(async move { job_types::run(job_type, payload.as_str(), context).await });
-    match tokio::time::timeout(job.timeout, task.join_next()).await {
-        Ok(Some(Ok(outcome))) => Ran { outcome, stopped: true },
-        Ok(Some(Err(_)) | None) => Ran { outcome: Err(JobError::retry("the job panicked")), stopped: true },
+    // Dropped, it tells the job to stop: here, or with this whole future when the function's time is up.
+    let (go_on, told_to_stop) = oneshot::channel::<()>();
+    let runtime = Handle::current();
+    let mut task = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                outcome = job_types::run(job_type, payload.as_str(), context) => outcome,
+                _ = told_to_stop => Err(JobError::retry("the attempt was told to stop")),
+            }
+        })
+    });
+    match tokio::time::timeout(job.timeout, &mut task).await {
+        Ok(Ok(outcome)) => Ran { outcome, stopped: true },
+        Ok(Err(_panic)) => Ran { outcome: Err(JobError::retry("the job panicked")), stopped: true },
         Err(_elapsed) => {
-            task.abort_all();
-            let stopped = tokio::time::timeout(TIME_TO_STOP, task.join_next()).await.is_ok();
+            drop(go_on);
+            let stopped = tokio::time::timeout(TIME_TO_STOP, task).await.is_ok();
             let error = JobError::retry(format!("the attempt took longer than {} s", job.timeout.as_secs()));
             Ran { outcome: Err(error), stopped }
         }
     }
 }
 
-async fn complete(worker: &Worker, job: &Job, fence: Fence, result: Json, duration_ms: u64, ends_at: Instant) -> Verdict {
+async fn complete(worker: &Worker, ended: &Ended<'_>, result: Json) -> Verdict {
+    let Ended { job, fence, duration_ms, ends_at: _ } = *ended;
     let change = Change::Complete { now: worker.clock.now(), fence, result };
-    match write_down(worker, job, &change, ends_at).await {
+    match write_down(worker, ended, &change).await {
         Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
             tracing::info!(
                 job.id = %job.id,
@@ -190,22 +212,16 @@ async fn complete(worker: &Worker, job: &Job, fence: Fence, result: Json, durati
     }
 }
 
-async fn fail_or_retry(
-    worker: &Worker,
-    delivery: &Delivery,
-    job: &Job,
-    fence: Fence,
-    error: &JobError,
-    ends_at: Instant,
-) -> Verdict {
+async fn fail_or_retry(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, error: &JobError) -> Verdict {
+    let Ended { job, fence, duration_ms, ends_at: _ } = *ended;
     let retry_after = match error {
-        JobError::GiveUp(reason) => return fail(worker, delivery, job, fence, reason, ends_at).await,
+        JobError::GiveUp(reason) => return fail(worker, delivery, ended, reason).await,
         JobError::Retry(_) => None,
         JobError::RetryAfter(wait, _) => Some(*wait),
     };
     let reason = error.reason();
     if fence.attempt >= job.max_attempts {
-        return fail(worker, delivery, job, fence, reason, ends_at).await;
+        return fail(worker, delivery, ended, reason).await;
     }
     let mut random = [0; 4];
     worker.entropy.fill(&mut random);
@@ -213,7 +229,7 @@ async fn fail_or_retry(
     let now = worker.clock.now();
     let not_before = now + wait;
     let change = Change::Retry { now, fence, error: reason.to_string(), not_before };
-    match write_down(worker, job, &change, ends_at).await {
+    match write_down(worker, ended, &change).await {
         Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
             tracing::warn!(
                 job.id = %job.id,
@@ -221,6 +237,7 @@ async fn fail_or_retry(
                 attempt = fence.attempt,
                 max_attempts = job.max_attempts,
                 correlation_id = job.correlation_id,
+                duration_ms,
                 retry_in_ms = millis(wait),
                 error = reason.message,
                 "job.retrying"
@@ -230,7 +247,7 @@ async fn fail_or_retry(
         }
         Ok(Changed::Refused(Refusal::CancelRequested, _)) => {
             let change = Change::YieldToCancel { now: worker.clock.now(), fence };
-            match write_down(worker, job, &change, ends_at).await {
+            match write_down(worker, ended, &change).await {
                 Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
                     tracing::info!(job.id = %job.id, attempt = fence.attempt, correlation_id = job.correlation_id, "job.cancelled");
                     Verdict::Done
@@ -244,19 +261,13 @@ async fn fail_or_retry(
     }
 }
 
-async fn fail(
-    worker: &Worker,
-    delivery: &Delivery,
-    job: &Job,
-    fence: Fence,
-    reason: &Reason,
-    ends_at: Instant,
-) -> Verdict {
+async fn fail(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, reason: &Reason) -> Verdict {
+    let Ended { job, fence, duration_ms, ends_at: _ } = *ended;
     let now = worker.clock.now();
     let change = Change::Fail { now, fence, error: reason.to_string(), tenant: job.tenant.clone() };
-    match write_down(worker, job, &change, ends_at).await {
+    match write_down(worker, ended, &change).await {
         Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
-            log_failed(job, reason);
+            log_failed(job, &reason.message, duration_ms);
             send_to_dead_letters(worker, delivery).await
         }
         Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
@@ -265,7 +276,8 @@ async fn fail(
 }
 
 /// Writes an outcome, trying for as long as there is time: what is not written must be done again.
-async fn write_down(worker: &Worker, job: &Job, change: &Change, ends_at: Instant) -> Result<Changed, StoreError> {
+async fn write_down(worker: &Worker, ended: &Ended<'_>, change: &Change) -> Result<Changed, StoreError> {
+    let Ended { job, ends_at, .. } = *ended;
     let mut rest = Duration::from_millis(100);
     loop {
         let error = match worker.store.change_if_allowed(job.id, change).await {
@@ -288,14 +300,15 @@ fn fenced(job: &Job, fence: Fence) -> Verdict {
     Verdict::Done
 }
 
-fn log_failed(job: &Job, reason: &Reason) {
+fn log_failed(job: &Job, error: &str, duration_ms: u64) {
     tracing::error!(
         job.id = %job.id,
         job.r#type = %job.job_type,
         attempt = job.attempts,
         max_attempts = job.max_attempts,
         correlation_id = job.correlation_id,
-        error = reason.message,
+        duration_ms,
+        error,
         "job.failed"
     );
 }
@@ -312,6 +325,19 @@ async fn hide(worker: &Worker, delivery: &Delivery, rest: Duration) {
     if let Err(error) = worker.queue.hide(&delivery.receipt, rest).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "message.not_hidden");
     }
+}
+
+/// How long the job had been waiting since what happened to it before this attempt.
+fn waited(job: &Job) -> Duration {
+    match job.history.as_slice() {
+        [.., before, started] => started.at().since(before.at()),
+        [] | [_] => Duration::ZERO,
+    }
+}
+
+/// How long the attempt took that ended the job.
+fn ran_for(job: &Job) -> Duration {
+    job.finished_at().zip(job.started_at).map_or(Duration::ZERO, |(end, start)| end.since(start))
 }
 
 fn millis(time: Duration) -> u64 {

@@ -10,8 +10,7 @@ use shared_aws::system::{SystemClock, SystemEntropy};
 use shared_aws::{clients, telemetry};
 use worker::{Tools, Worker};
 
-// More threads than records in a batch (10): a job that never lets go of its thread leaves the others theirs.
-#[tokio::main(flavor = "multi_thread", worker_threads = 12)]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start("worker", &settings::environment)?;
     let place = Place::read(&settings::environment)?;
