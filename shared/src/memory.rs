@@ -63,11 +63,13 @@ impl JobStore for MemoryStore {
     }
 }
 
-/// A [`JobQueue`] in memory, with the one thing more that a consumer needs: [`MemoryQueue::receive`].
+/// A [`JobQueue`] in memory, with what a consumer needs besides: [`MemoryQueue::receive`] and a redrive policy.
 pub struct MemoryQueue {
     clock: Arc<dyn Clock>,
     visibility_timeout: Duration,
+    most_receives: u32,
     messages: Mutex<VecDeque<Queued>>,
+    dead_letters: Mutex<Vec<JobId>>,
 }
 
 #[derive(Debug)]
@@ -90,20 +92,29 @@ pub struct Delivery {
 }
 
 impl MemoryQueue {
-    /// An empty queue, which hides a received message for `visibility_timeout`.
-    pub fn new(clock: Arc<dyn Clock>, visibility_timeout: Duration) -> Self {
-        Self { clock, visibility_timeout, messages: Mutex::default() }
+    /// An empty queue, which hides a received message for `visibility_timeout` and gives it up after `most_receives`.
+    pub fn new(clock: Arc<dyn Clock>, visibility_timeout: Duration, most_receives: u32) -> Self {
+        Self { clock, visibility_timeout, most_receives, messages: Mutex::default(), dead_letters: Mutex::default() }
     }
 
-    /// The next message that is not hidden or held back. It comes back unless it is acknowledged in time.
+    /// The next message that is not hidden or held back. It comes back unless it is acknowledged in time; one that has
+    /// come as often as it may goes to the dead letters instead.
     pub fn receive(&self) -> Option<Delivery> {
         let now = self.clock.now();
         let mut messages = locked(&self.messages);
+        let worn_out = |message: &Queued| message.visible_at <= now && message.receives >= self.most_receives;
+        locked(&self.dead_letters).extend(messages.iter().filter(|message| worn_out(message)).map(|message| message.job_id));
+        messages.retain(|message| !worn_out(message));
         let message = messages.iter_mut().find(|message| message.visible_at <= now)?;
         message.visible_at = now + self.visibility_timeout;
         message.receives += 1;
         let receipt = Receipt(format!("{}/{}", message.number, message.receives));
         Some(Delivery { job_id: message.job_id, receipt, receives: message.receives })
+    }
+
+    /// The jobs whose messages came as often as they may and were never acknowledged, in that order.
+    pub fn dead_letters(&self) -> Vec<JobId> {
+        locked(&self.dead_letters).clone()
     }
 
     /// Takes a delivered message out of the queue.
@@ -222,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn the_queue_keeps_the_contract() {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
-        let queue = MemoryQueue::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(2));
+        let queue = MemoryQueue::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(2), 100);
         crate::contract::job_queue(&queue, &Consumer { queue: &queue, clock: &clock }).await;
     }
 

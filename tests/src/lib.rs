@@ -3,3 +3,4 @@
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot go on shall say so and stop")]
 
 pub mod table;
+pub mod world;

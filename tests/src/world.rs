@@ -1,0 +1,198 @@
+//! The three functions over ports in memory, with a clock that only moves when it is told to.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use api::Api;
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use serde_json::Value;
+use shared::id::JobId;
+use shared::job::Job;
+use shared::memory::{ManualClock, MemoryQueue, MemoryStore, SeededEntropy};
+use shared::ports::{Clock, JobQueue, JobStore, Message, Receipt};
+use shared::retry::RetryPolicy;
+use shared::time::Timestamp;
+use shared_aws::settings::WorkerSettings;
+use sweeper::{Sweeper, Swept};
+use tempfile::TempDir;
+use tower::ServiceExt;
+use worker::{Tools, Worker};
+
+/// As many records as the event-source mapping gives the worker at once.
+const BATCH: usize = 10;
+
+/// The whole system, without AWS. The numbers are those of `template.yaml`.
+pub struct World {
+    /// The truth.
+    pub store: Arc<MemoryStore>,
+    /// The queue, with its dead letters.
+    pub queue: Arc<MemoryQueue>,
+    /// The time, for all three functions.
+    pub clock: Arc<ManualClock>,
+    /// The HTTP function.
+    pub router: Router,
+    /// The SQS function.
+    pub worker: Arc<Worker>,
+    /// The scheduled function.
+    pub sweeper: Sweeper,
+    /// The folder that holds `output` and `output/mail`.
+    pub folder: TempDir,
+}
+
+/// An answer of the API.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, which is always JSON.
+    pub body: Value,
+}
+
+impl World {
+    /// A world in which nothing has happened yet.
+    pub fn new() -> Self {
+        Self::with_queue(|queue| queue)
+    }
+
+    /// A world whose API sends by way of another queue, made from the true one.
+    pub fn with_queue(api_queue: impl FnOnce(Arc<dyn JobQueue>) -> Arc<dyn JobQueue>) -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
+        let store = Arc::new(MemoryStore::default());
+        let (visibility_timeout, most_receives) = (Duration::from_secs(360), 12);
+        let time: Arc<dyn Clock> = clock.clone();
+        let queue = Arc::new(MemoryQueue::new(time, visibility_timeout, most_receives));
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let folder = tempfile::tempdir().expect("a folder");
+        let api = Api {
+            store: store.clone(),
+            queue: api_queue(queue.clone()),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            idempotency_secret: "secret".to_owned(),
+        };
+        let worker = Worker {
+            store: store.clone(),
+            queue: queue.clone(),
+            clock: clock.clone(),
+            entropy,
+            retry: RetryPolicy { base: Duration::from_secs(10), cap: Duration::from_secs(900) },
+            tools: Arc::new(tools_in(&folder)),
+        };
+        let sweeper = Sweeper { store: store.clone(), queue: queue.clone(), clock: clock.clone() };
+        Self { store, queue, clock, router: api::router(api), worker: Arc::new(worker), sweeper, folder }
+    }
+
+    /// Sends a request to the API.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.expect("a whole body");
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Posts JSON, with further headers.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = Request::post(path).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).expect("a request")).await
+    }
+
+    /// Submits a job that must be accepted. Gives its id.
+    pub async fn submit(&self, body: &str) -> JobId {
+        let answer = self.post("/jobs", &[], body.to_owned()).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        answer.body["job_id"].as_str().expect("an id").parse().expect("an id")
+    }
+
+    /// Asks the API for a job.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).expect("a request")).await
+    }
+
+    /// The job as it is stored.
+    pub async fn job(&self, id: JobId) -> Job {
+        self.store.find(id).await.expect("memory answers").expect("the job is stored")
+    }
+
+    /// Lets the worker have one batch, if there are messages. Gives how many records it had.
+    pub async fn deliver(&self) -> usize {
+        let deliveries: Vec<_> = std::iter::from_fn(|| self.queue.receive()).take(BATCH).collect();
+        let records = deliveries.iter().map(|delivery| record(&delivery.receipt, &body(delivery.job_id))).collect();
+        let mut event = SqsEvent::default();
+        event.records = records;
+        let failed = self.handle(event).await;
+        for delivery in &deliveries {
+            if !failed.contains(&delivery.receipt.0) {
+                self.queue.acknowledge(&delivery.receipt);
+            }
+        }
+        deliveries.len()
+    }
+
+    /// Lets the worker have these records. Gives the ids of those it returned.
+    pub async fn handle(&self, event: SqsEvent) -> Vec<String> {
+        let deadline = SystemTime::now() + Duration::from_secs(60);
+        let response = Arc::clone(&self.worker).handle(event, deadline).await.expect("an answer");
+        response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+    }
+
+    /// Sweeps once.
+    pub async fn sweep(&self) -> Swept {
+        self.sweeper.handle(SystemTime::now() + Duration::from_secs(50)).await.expect("memory answers")
+    }
+
+    /// Lets time pass second by second, delivering whatever is there and sweeping once a minute.
+    pub async fn pass(&self, time: Duration) {
+        for second in 1..=time.as_secs() {
+            while self.deliver().await > 0 {}
+            self.clock.advance(Duration::from_secs(1));
+            if second % 60 == 0 {
+                self.sweep().await;
+            }
+        }
+        while self.deliver().await > 0 {}
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A record as the event-source mapping makes it. Its message id is its receipt.
+pub fn record(receipt: &Receipt, body: &str) -> SqsMessage {
+    let mut record = SqsMessage::default();
+    record.message_id = Some(receipt.0.clone());
+    record.receipt_handle = Some(receipt.0.clone());
+    record.body = Some(body.to_owned());
+    record
+}
+
+/// The body of a message about this job.
+pub fn body(job_id: JobId) -> String {
+    Message { job_id, delay: Duration::ZERO }.body()
+}
+
+/// Job types' tools that write below `folder`, as the defaults do below the working directory.
+pub fn tools_in(folder: &TempDir) -> Tools {
+    let output = format!("file://{}", folder.path().join("output").display());
+    let mail = format!("file://{}", folder.path().join("output/mail").display());
+    tools(&[("OUTPUT_URL", &output), ("MAIL_URL", &mail)])
+}
+
+/// Job types' tools with these settings.
+pub fn tools(settings: &[(&str, &str)]) -> Tools {
+    let lookup = |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let settings = WorkerSettings::read(&lookup).expect("settings that fit");
+    let no_aws = shared_aws::clients::SdkConfig::builder().build();
+    Tools::new(&settings, &no_aws).expect("tools")
+}
