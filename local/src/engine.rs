@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
+
+use crate::python;
 
 /// MiniStack and all that it needs, each version pinned with its hashes.
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
@@ -27,11 +28,22 @@ pub struct Engine {
 }
 
 /// Where an engine keeps what it has.
+#[derive(Clone, Debug)]
 pub struct Folders {
     /// State between runs.
     pub data_dir: PathBuf,
     /// Where functions write their logs; see `LOG_DIR`.
     pub logs: PathBuf,
+}
+
+impl Folders {
+    /// Those of the data folder `data_dir`, made if they are not there.
+    pub fn below(data_dir: &Path) -> anyhow::Result<Self> {
+        let data_dir = std::path::absolute(data_dir).context("the data folder has no path")?;
+        let logs = data_dir.join("logs");
+        std::fs::create_dir_all(&logs).with_context(|| format!("failed to make {}", logs.display()))?;
+        Ok(Self { data_dir, logs })
+    }
 }
 
 impl Engine {
@@ -114,46 +126,12 @@ impl Drop for Engine {
     }
 }
 
-/// Puts MiniStack under `target_dir`, unless it is there. Never touches the user's own Python packages.
+/// Puts MiniStack under `target_dir`, unless it is there.
 pub async fn install(target_dir: &Path, report: &(dyn Fn(&str) + Sync)) -> anyhow::Result<PathBuf> {
-    check_python().await?;
-    let hash: String = Sha256::digest(REQUIREMENTS)[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-    let packages = target_dir.join(format!("ministack-{hash}"));
-    if packages.exists() {
-        return Ok(packages);
-    }
-    report("downloading MiniStack, the local AWS (30 MB, once)");
-    // Under another name first, so that an interrupted download is not taken for a whole one.
-    let part = tempdir_in(target_dir)?;
-    let requirements = part.join("requirements.txt");
-    std::fs::write(&requirements, REQUIREMENTS).context("failed to write below the target folder")?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--no-warn-conflicts", "--root-user-action=ignore"]);
-    pip.args(["--require-hashes", "--only-binary", ":all:", "--target"]).arg(part.join("packages"));
-    pip.arg("--requirement").arg(&requirements);
-    let status = pip.stdin(Stdio::null()).kill_on_drop(true).status().await.context("failed to run pip")?;
-    ensure!(status.success(), "pip could not install MiniStack; is the Python package index within reach?");
-    // Another process may have been faster; then that one's serves as well.
-    if std::fs::rename(part.join("packages"), &packages).is_err() && !packages.exists() {
-        bail!("failed to move MiniStack to {}", packages.display());
-    }
-    std::fs::remove_dir_all(&part).context("failed to tidy up the target folder")?;
-    Ok(packages)
-}
-
-async fn check_python() -> anyhow::Result<()> {
-    let needed = "Python 3.10 or later with pip is needed, as python3";
-    let check = "import sys, pip; sys.exit(sys.version_info < (3, 10))";
-    let status = Command::new("python3").args(["-c", check]).stderr(Stdio::null()).status().await.context(needed)?;
-    ensure!(status.success(), "{needed}");
-    Ok(())
-}
-
-fn tempdir_in(folder: &Path) -> anyhow::Result<PathBuf> {
-    let path = folder.join(format!("ministack-part-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&path); // what a dead process of this number left
-    std::fs::create_dir_all(&path).context("failed to make a folder below the target folder")?;
-    Ok(path)
+    python::install("ministack", REQUIREMENTS, target_dir, &|| {
+        report("downloading MiniStack, the local AWS (30 MB, once)");
+    })
+    .await
 }
 
 /// The port that the state in `data_dir` belongs to: addresses with the port in them are part of the state.

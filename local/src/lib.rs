@@ -4,11 +4,12 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who started it")]
 
 mod cloudformation;
-mod engine;
+pub mod engine;
 mod environment;
 mod follow;
 mod functions;
 mod proxy;
+pub mod python;
 mod stack;
 
 use std::net::Ipv4Addr;

@@ -22,7 +22,6 @@ pub struct Stack {
     tasks: JoinSet<anyhow::Error>,
     url: String,
     outputs: BTreeMap<String, String>,
-    data_dir: PathBuf,
     /// Held for as long as the stack uses its data folder.
     _lock: File,
 }
@@ -36,13 +35,12 @@ impl Stack {
         listener: TcpListener,
         report: &(impl Fn(&str) + Clone + Send + Sync + 'static),
     ) -> anyhow::Result<Self> {
-        let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         let working_dir = std::env::current_dir().context("there is no working directory")?;
-        let folders = Folders::below(&std::path::absolute(&options.data_dir).context("no such folder")?)?;
+        let folders = Folders::below(&options.data_dir)?;
         let lock = lock(&folders.data_dir)?;
 
         report("building the functions");
-        let built = functions::build(workspace).await?;
+        let built = functions::build(&workspace()).await?;
         for function in &built.functions {
             report(&format!("  {:<8} {:>6.2} MB zipped", function.name, megabytes(function.zip.len())));
         }
@@ -50,7 +48,7 @@ impl Stack {
         report("starting the local AWS");
         let engine = Engine::start(&packages, &folders).await?;
         report("deploying template.yaml");
-        let template = std::fs::read_to_string(workspace.join("template.yaml")).context("failed to read template.yaml")?;
+        let template = std::fs::read_to_string(workspace().join("template.yaml")).context("failed to read template.yaml")?;
         let parameters = environment.parameters(&working_dir);
         let outputs = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await?;
 
@@ -67,7 +65,7 @@ impl Stack {
             follow(logs, tell).await;
             anyhow::anyhow!("the logs are no longer read")
         });
-        let stack = Self { engine, tasks, url, outputs, data_dir: folders.data_dir, _lock: lock };
+        let stack = Self { engine, tasks, url, outputs, _lock: lock };
         stack.check_health().await?;
         Ok(stack)
     }
@@ -82,14 +80,9 @@ impl Stack {
         self.engine.url()
     }
 
-    /// An output of the template: `QueueUrl`, say.
-    pub fn output(&self, name: &str) -> Option<&str> {
-        self.outputs.get(name).map(String::as_str)
-    }
-
-    /// Where its logs and its state are.
-    pub fn data_dir(&self) -> &Path {
-        &self.data_dir
+    /// The outputs of the template by name: `QueueUrl`, say.
+    pub fn outputs(&self) -> &BTreeMap<String, String> {
+        &self.outputs
     }
 
     /// Returns when a part of the stack breaks.
@@ -121,12 +114,9 @@ impl Stack {
     }
 }
 
-impl Folders {
-    fn below(data_dir: &Path) -> anyhow::Result<Self> {
-        let logs = data_dir.join("logs");
-        std::fs::create_dir_all(&logs).with_context(|| format!("failed to make {}", logs.display()))?;
-        Ok(Self { data_dir: data_dir.to_owned(), logs })
-    }
+/// This repository.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn lock(data_dir: &Path) -> anyhow::Result<File> {

@@ -40,14 +40,19 @@ impl Table {
 
     /// A client of it, whose requests are metered.
     pub fn client(&self) -> Client {
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(format!("http://{}", self.address))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .interceptor(self.meter.clone());
-        Client::from_conf(config.build())
+        client_of(&format!("http://{}", self.address), &self.meter)
     }
+}
+
+/// A client of the DynamoDB at this address, whose requests are metered.
+pub fn client_of(url: &str, meter: &Meter) -> Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(url)
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .interceptor(meter.clone());
+    Client::from_conf(config.build())
 }
 
 impl Drop for Table {
@@ -57,7 +62,7 @@ impl Drop for Table {
 }
 
 /// The properties of `JobsTable` in `template.yaml`, as far as `CreateTable` takes them.
-fn definition() -> serde_json::Value {
+pub fn definition() -> serde_json::Value {
     let template = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml");
     let template = std::fs::read_to_string(template).expect("the template is readable");
     let template: serde_norway::Value = serde_norway::from_str(&template).expect("the template is YAML");

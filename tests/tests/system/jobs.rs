@@ -1,0 +1,108 @@
+//! Jobs from their submission to their end.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use shared::ports::JobStore;
+use shared::submission::{Origin, Submission};
+use shared::time::Timestamp;
+use tests::system::system;
+
+const ENDS: [&str; 3] = ["completed", "failed", "cancelled"];
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_csv_job_ends_completed_with_its_file_on_disk() {
+    let system = system();
+    let id = system.submit(r#"{"type":"csv-generation","payload":{"name":"Alice","score":95}}"#).await;
+    let job = system.job_once(&id, &ENDS, SOON).await;
+    assert_eq!((&job["status"], &job["attempts"]), (&"completed".into(), &1.into()), "{job}");
+    assert_eq!(job["result"], format!("output/{id}.csv"));
+    assert_eq!(system.file(format!("output/{id}.csv")), "key,value\nname,Alice\nscore,95\n");
+}
+
+#[tokio::test]
+async fn an_email_job_reaches_a_real_mail_server() {
+    let system = system();
+    let email = r#"{"to":["ada@example.com","bob@example.com"],"subject":"Grüße","body":"Dear both","html":"<p>Dear both"}"#;
+    let (status, _, answer) = system.post("/jobs/email", &[], email).await;
+    assert_eq!(status, 202, "{answer}");
+    let id = answer["job_id"].as_str().expect("an id");
+    let job = system.job_once(id, &ENDS, SOON).await;
+    let message_id = format!("<{id}@example.com>");
+    assert_eq!((&job["status"], &job["result"]["message_id"]), (&"completed".into(), &message_id.clone().into()), "{job}");
+    let taken = system.mail.taken_for("ada@example.com");
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0]["to"], serde_json::json!(["ada@example.com", "bob@example.com"]));
+    let message = taken[0]["message"].as_str().expect("text");
+    assert!(message.contains(&format!("Message-ID: {message_id}")), "{message}");
+}
+
+#[tokio::test]
+async fn what_a_mail_server_refuses_for_good_is_not_tried_again() {
+    let system = system();
+    let (_, _, answer) = system.post("/jobs/email", &[], r#"{"to":"refused@example.com","subject":"s","body":"b"}"#).await;
+    let job = system.job_once(answer["job_id"].as_str().expect("an id"), &ENDS, SOON).await;
+    assert_eq!((&job["status"], &job["attempts"]), (&"failed".into(), &1.into()), "{job}");
+    assert!(job["error"].as_str().is_some_and(|error| error.contains("550")), "{job}");
+}
+
+#[tokio::test]
+async fn what_a_mail_server_refuses_for_now_is_tried_three_times_and_becomes_a_dead_letter() {
+    let system = system();
+    let (_, _, answer) = system.post("/jobs/email", &[], r#"{"to":"busy@example.com","subject":"s","body":"b"}"#).await;
+    let id = answer["job_id"].as_str().expect("an id");
+    let job = system.job_once(id, &ENDS, SOON).await;
+    assert_eq!((&job["status"], &job["attempts"]), (&"failed".into(), &3.into()), "{job}");
+    assert!(job["error"].as_str().is_some_and(|error| error.contains("451")), "{job}");
+    let events: Vec<_> = job["history"].as_array().expect("a history").iter().map(|event| &event["event"]).collect();
+    assert_eq!(events, ["accepted", "started", "retrying", "started", "retrying", "started", "failed"]);
+    assert!(system.is_dead_letter(id, SOON).await);
+}
+
+#[tokio::test]
+async fn a_key_sent_fifty_times_at_once_makes_one_job() {
+    let system = system();
+    let post = || {
+        let body = r#"{"type":"csv-generation","payload":{"order":1}}"#;
+        tokio::spawn(async move { system.post("/jobs", &[("idempotency-key", "order-1")], body).await })
+    };
+    let posts: Vec<_> = (0..50).map(|_| post()).collect();
+    let mut ids = std::collections::HashSet::new();
+    let mut first = 0;
+    for post in posts {
+        let (status, replayed, answer) = post.await.expect("no panic");
+        assert_eq!(status, 202, "{answer}");
+        first += u32::from(!replayed);
+        ids.insert(answer["job_id"].to_string());
+    }
+    assert_eq!((ids.len(), first), (1, 1));
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_process_is_killed_completes_on_another_attempt() {
+    let system = system();
+    let id = system.submit(r#"{"type":"rehearsal","payload":{"attempts":["hang","succeed"]},"timeout_seconds":20}"#).await;
+    system.job_once(&id, &["processing"], SOON).await;
+    // Whichever of them has the job; the jobs of the others are rescued just so.
+    for process in system.processes("WorkerFunctionName") {
+        let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
+    }
+    // The job's first due, a minute, and two sweeps.
+    let job = system.job_once(&id, &ENDS, Duration::from_secs(190)).await;
+    assert_eq!((&job["status"], &job["attempts"], &job["result"]), (&"completed".into(), &2.into(), &2.into()), "{job}");
+}
+
+#[tokio::test]
+async fn the_schedule_brings_a_job_without_a_message_to_its_end() {
+    let system = system();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    let long_ago = Timestamp::from_millis(i64::try_from(now).expect("before 292277026596")) - Duration::from_secs(120);
+    let submission = Submission::parse(br#"{"type":"csv-generation","payload":{"a":1}}"#, long_ago).expect("fits");
+    let origin = Origin { correlation_id: "lost".to_owned(), traceparent: None };
+    let id = shared::id::JobId::at(long_ago, [5; 10]);
+    let job = submission.into_job(id, shared::id::Tenant::only(), long_ago, origin);
+    system.store().insert_if_absent(&job).await.expect("stored");
+    let job = system.job_once(&id.to_string(), &ENDS, Duration::from_secs(150)).await;
+    assert_eq!(job["status"], "completed", "{job}");
+}

@@ -1,0 +1,4 @@
+//! The running system: real Lambda processes, queue, table and schedule, over HTTP.
+
+mod fixtures;
+mod jobs;
