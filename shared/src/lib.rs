@@ -1,4 +1,4 @@
-//! What a Dray job is, what may happen to it, and the two ports it lives behind.
+//! What a Dray job is, what may happen to it, and the ports it lives behind.
 //!
 //! Nothing in this crate opens a socket or reads a clock, an environment variable or a random source: times, ids and
 //! jitter are parameters. That is what lets the same code run in a Lambda function and under a test's own clock.
@@ -6,6 +6,7 @@
 //! Where to start: [`job::Job`] is the data, [`transition::transition`] is the only way its status changes,
 //! [`ports`] is where it is kept, and [`job_type::JobType`] lists the work Dray knows how to do.
 
+pub mod chain;
 pub mod contract;
 pub mod event;
 pub mod id;

@@ -88,7 +88,7 @@ pub trait JobQueue: Send + Sync {
     /// Sends many, in as few calls as the queue allows. Gives the ids whose message was not sent.
     async fn send_all(&self, messages: &[Message]) -> Vec<JobId>;
 
-    /// Hides a received message for so long (whole seconds, rounded up; at most 12 hours) from now on, after which it
+    /// Hides a received message for so long (whole seconds, rounded up; at most 11 hours) from now on, after which it
     /// is delivered again.
     async fn hide(&self, receipt: &Receipt, rest: Duration) -> Result<(), QueueError>;
 

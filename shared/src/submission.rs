@@ -32,8 +32,8 @@ pub const LONGEST_BODY: usize = 256 * 1024;
 pub struct Submission {
     job_type: JobType,
     payload: Json,
-    max_attempts: u32,
-    timeout_seconds: u32,
+    max_attempts: Option<u32>,
+    timeout_seconds: Option<u32>,
     start: Start,
 }
 
@@ -82,16 +82,13 @@ impl Submission {
             let known: Vec<_> = JobType::ALL.iter().map(|known| known.policy().name).collect();
             return Err(InvalidField::new("type", format!("is not a known job type; known are {}", known.join(", "))).into());
         };
-        let policy = job_type.policy();
+        (job_type.policy().check)(body.payload.get()).map_err(|invalid| invalid.within("payload"))?;
         Ok(Self {
-            max_attempts: within("max_attempts", body.max_attempts.unwrap_or(policy.max_attempts), MOST_ATTEMPTS)?,
-            timeout_seconds: within(
-                "timeout_seconds",
-                body.timeout_seconds.unwrap_or(policy.timeout_seconds),
-                LONGEST_TIMEOUT_SECONDS,
-            )?,
+            job_type,
+            payload: Json::from(body.payload),
+            max_attempts: within("max_attempts", body.max_attempts, MOST_ATTEMPTS)?,
+            timeout_seconds: within("timeout_seconds", body.timeout_seconds, LONGEST_TIMEOUT_SECONDS)?,
             start: Start::parse(body.delay_seconds, body.run_at.as_deref(), now)?,
-            ..Self::of_type(job_type, body.payload)?
         })
     }
 
@@ -102,23 +99,12 @@ impl Submission {
         (job_type.policy().check)(raw.get()).map_err(|invalid| {
             if invalid.field.is_empty() { InvalidField { field: "body".to_owned(), ..invalid } } else { invalid }
         })?;
-        Ok(Self::of_type(job_type, raw)?)
-    }
-
-    fn of_type(job_type: JobType, payload: &RawValue) -> Result<Self, InvalidField> {
-        let policy = job_type.policy();
-        (policy.check)(payload.get()).map_err(|invalid| invalid.within("payload"))?;
-        Ok(Self {
-            job_type,
-            payload: Json::from(payload),
-            max_attempts: policy.max_attempts,
-            timeout_seconds: policy.timeout_seconds,
-            start: Start::Now,
-        })
+        let payload = Json::from(raw);
+        Ok(Self { job_type, payload, max_attempts: None, timeout_seconds: None, start: Start::Now })
     }
 
     /// Equal for two submissions exactly if they ask for the same: white space aside, and a delay counted from each
-    /// one's own arrival.
+    /// one's own arrival. What was left to the defaults is not part of it, so that these may change.
     pub fn fingerprint(&self) -> Fingerprint {
         let start = match self.start {
             Start::Now => "now".to_owned(),
@@ -128,8 +114,8 @@ impl Submission {
         Fingerprint::of([
             self.job_type.policy().name,
             self.payload.as_str(),
-            &self.max_attempts.to_string(),
-            &self.timeout_seconds.to_string(),
+            &format!("{:?}", self.max_attempts),
+            &format!("{:?}", self.timeout_seconds),
             &start,
         ])
     }
@@ -137,6 +123,8 @@ impl Submission {
     /// The job, accepted at `now`.
     pub fn into_job(self, id: JobId, tenant: Tenant, now: Timestamp, origin: Origin) -> Job {
         let fingerprint = self.fingerprint();
+        let policy = self.job_type.policy();
+        let timeout_seconds = self.timeout_seconds.unwrap_or(policy.timeout_seconds);
         let not_before = match self.start {
             Start::Now => now,
             Start::After(delay) => now + delay,
@@ -149,8 +137,8 @@ impl Submission {
             payload: self.payload,
             fingerprint,
             attempts: 0,
-            max_attempts: self.max_attempts,
-            timeout: Duration::from_secs(self.timeout_seconds.into()),
+            max_attempts: self.max_attempts.unwrap_or(policy.max_attempts),
+            timeout: Duration::from_secs(timeout_seconds.into()),
             state: State::Pending { not_before, due_at: sweep::first_due(not_before, now) },
             lease_token: None,
             created_at: now,
@@ -195,11 +183,12 @@ fn well_formed(body: &[u8]) -> Result<&str, Rejection> {
     Ok(text.trim())
 }
 
-fn within(field: &str, value: u32, most: u32) -> Result<u32, InvalidField> {
-    if (1..=most).contains(&value) {
-        Ok(value)
-    } else {
-        Err(InvalidField::new(field, format!("must be from 1 to {most}")))
+fn within(field: &str, value: Option<u32>, most: u32) -> Result<Option<u32>, InvalidField> {
+    match value {
+        Some(number) if !(1..=most).contains(&number) => {
+            Err(InvalidField::new(field, format!("must be from 1 to {most}")))
+        }
+        Some(_) | None => Ok(value),
     }
 }
 

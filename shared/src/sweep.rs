@@ -46,15 +46,24 @@ pub enum Decision {
     Leave,
     /// An attempt has it, or its time is far off: look again at this time.
     LookAgain(Timestamp),
-    /// Its message seems lost. Look again at `due_at`, and send another that arrives after `delay`.
+    /// It never had a message, because its delay was longer than the queue can keep. Look again at `due_at`, and send
+    /// one that arrives after `delay`.
+    Announce {
+        /// The new due.
+        due_at: Timestamp,
+        /// How long the queue shall hold the message back.
+        delay: Duration,
+    },
+    /// Its message seems lost, or is waiting its turn. Look again at `due_at`, and send another that arrives after
+    /// `delay`, unless the queue is busy; see [`copies_to_send`].
     SendAgain {
         /// The new due.
         due_at: Timestamp,
         /// How long the queue shall hold the message back.
         delay: Duration,
     },
-    /// Its worker died. As [`Decision::SendAgain`], but never left waiting behind a backlog: the job's own message is
-    /// hidden until the queue gives the dead worker up, far longer than the lease.
+    /// Its worker died. Look again at `due_at`, and send another message: the job's own is hidden until the queue gives
+    /// the dead worker up, far longer than the lease.
     Rescue {
         /// The new due.
         due_at: Timestamp,
@@ -69,8 +78,10 @@ pub enum Decision {
 pub fn decide(job: &Job, now: Timestamp) -> Decision {
     match job.state {
         State::Pending { due_at, .. } | State::Processing { due_at, .. } if due_at >= now => Decision::Leave,
-        State::Pending { not_before, .. } => match queue_delay(not_before, now) {
+        State::Pending { not_before, due_at } => match queue_delay(not_before, now) {
             None => Decision::LookAgain(first_due(not_before, now)),
+            // Only the first due of a long delay lies before the job's time.
+            Some(delay) if due_at < not_before => Decision::Announce { due_at: next_look(not_before, now), delay },
             Some(delay) => Decision::SendAgain { due_at: next_look(not_before, now), delay },
         },
         State::Processing { lease_until, .. } if lease_until >= now => Decision::LookAgain(lease_until),

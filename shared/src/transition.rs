@@ -151,7 +151,9 @@ pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
             Ok(Job { error: Some(error.clone()), ..changed(job, state, event) })
         }
         Change::Fail { now, fence, error, tenant: _ } => {
-            hold(job, fence, Status::Failed)?;
+            if hold(job, fence, Status::Failed)?.cancel_requested {
+                return Err(Refusal::CancelRequested);
+            }
             Ok(failed(job, *now, error))
         }
         Change::YieldToCancel { now, fence } => {

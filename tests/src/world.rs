@@ -82,6 +82,7 @@ impl World {
             entropy,
             retry: RetryPolicy { base: Duration::from_secs(10), cap: Duration::from_secs(900) },
             tools: Arc::new(tools_in(&folder)),
+            stuck: false.into(),
         };
         let sweeper = Sweeper { store: store.clone(), queue: queue.clone(), clock: clock.clone() };
         Self { store, queue, clock, router: api::router(api), worker: Arc::new(worker), sweeper, folder }

@@ -99,6 +99,7 @@ async fn what_is_not_there_is_a_problem_too() {
     let world = World::new();
     let answers = [
         (world.get("/jobs/42").await, 400),
+        (world.get("/jobs/%FF").await, 400),
         (world.get("/jobs/01938e5c-7a00-7000-8000-000000000000").await, 404),
         (world.get("/nothing").await, 404),
         (world.get("/jobs").await, 405),

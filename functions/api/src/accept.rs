@@ -1,6 +1,9 @@
 //! Taking a job on: stored first, announced second.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, StatusCode};
+use shared::chain::Chain;
 use shared::id::{JobId, Tenant};
 use shared::invalid::InvalidField;
 use shared::job::Job;
@@ -63,17 +66,21 @@ pub async fn accept(
     Ok(Accepted { id, replayed: false })
 }
 
+/// How long the queue may take. The caller waits, and the job is safe without its message.
+const TIME_TO_SEND: Duration = Duration::from_secs(2);
+
 /// Sends the job's message, unless that is for the sweeper to do. Whether it was sent.
 async fn announce(api: &Api, job: &Job) -> bool {
     let shared::job::State::Pending { not_before, .. } = job.state else { return false };
     let Some(delay) = queue_delay(not_before, api.clock.now()) else { return false };
-    match api.queue.send(&Message { job_id: job.id, delay }).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(job.id = %job.id, error = &error as &dyn std::error::Error, "job.announcement_deferred");
-            false
-        }
-    }
+    let message = Message { job_id: job.id, delay };
+    let error = match tokio::time::timeout(TIME_TO_SEND, api.queue.send(&message)).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => Chain(&error).to_string(),
+        Err(elapsed) => elapsed.to_string(),
+    };
+    tracing::warn!(job.id = %job.id, error, "job.announcement_deferred");
+    false
 }
 
 fn is_this_request(there: &Job, mine: &Job) -> bool {

@@ -7,7 +7,7 @@ mod view;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
@@ -94,8 +94,11 @@ async fn answer(
     Ok((StatusCode::ACCEPTED, location, replayed, body).into_response())
 }
 
-async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json<JobView>, Problem> {
-    let id: JobId = id.parse().map_err(|_| {
+async fn show(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<JobView>, Problem> {
+    let id = id.ok().and_then(|Path(id)| id.parse::<JobId>().ok()).ok_or_else(|| {
         Problem::field(StatusCode::BAD_REQUEST, &InvalidField::new("job_id", "must be a UUID with hyphens"))
     })?;
     match api.store.find(id).await? {

@@ -4,6 +4,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use shared::chain::Chain;
 use shared::invalid::InvalidField;
 use shared::ports::StoreError;
 use shared::submission::Rejection;
@@ -53,7 +54,7 @@ impl From<Rejection> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "store.failed");
+        tracing::error!(error = %Chain(&error), "store.failed");
         if error.retryable() {
             Self::new(StatusCode::SERVICE_UNAVAILABLE, "the job store does not answer; try again")
         } else {

@@ -11,7 +11,7 @@ use shared::job::Job;
 use shared::ports::{Changed, Clock, JobQueue, JobStore, Message, StoreError};
 use shared::sweep::{Decision, copies_to_send, decide};
 use shared::time::Timestamp;
-use shared::transition::{ABANDONED, Change};
+use shared::transition::{ABANDONED, Change, Refusal};
 use tokio::time::Instant;
 
 /// What it takes to sweep.
@@ -40,14 +40,6 @@ pub struct Swept {
 }
 
 impl Swept {
-    fn add(&mut self, more: Self) {
-        self.overdue += more.overdue;
-        self.moved += more.moved;
-        self.sent += more.sent;
-        self.unsent += more.unsent;
-        self.ended += more.ended;
-    }
-
     /// One line, unless there was nothing to do.
     fn log(self) {
         if self != Self::default() {
@@ -57,100 +49,120 @@ impl Swept {
     }
 }
 
-/// What looking at overdue jobs has brought up.
-#[derive(Default)]
-struct Found {
-    /// Messages of jobs whose worker died, and of jobs that failed.
-    rescues: Vec<Message>,
-    /// Messages of jobs that seem to have lost theirs.
-    copies: Vec<Message>,
-    moved: usize,
-    ended: usize,
-}
-
 /// How many jobs are looked at in one go. They are held in memory, payloads included.
 const BATCH: usize = 200;
 
-/// How long before the function's end no further batch is begun.
-const TIME_FOR_A_BATCH: Duration = Duration::from_secs(15);
+/// How long before the function's end no further job is looked at: time to send the messages of those that were.
+const TIME_TO_SEND: Duration = Duration::from_secs(15);
 
 impl Sweeper {
     /// Sweeps until nothing is overdue, or until there is no time before `deadline` for more: the next sweep goes on.
     pub async fn handle(&self, deadline: SystemTime) -> Result<Swept, lambda_runtime::Error> {
         let time_left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
-        let last_start = Instant::now() + time_left.saturating_sub(TIME_FOR_A_BATCH);
-        let now = self.clock.now();
-        let mut total = Swept::default();
+        let mut sweep = Sweep {
+            sweeper: self,
+            now: self.clock.now(),
+            last_look: Instant::now() + time_left.saturating_sub(TIME_TO_SEND),
+            backlog: None,
+            candidates: 0,
+            copies: 0,
+            swept: Swept::default(),
+        };
+        let ended = sweep.run().await;
+        sweep.swept.log();
+        ended?;
+        Ok(sweep.swept)
+    }
+}
+
+/// One sweep on its way.
+struct Sweep<'a> {
+    sweeper: &'a Sweeper,
+    now: Timestamp,
+    last_look: Instant,
+    /// How many messages were waiting when the sweep first wanted to know; what it sends itself does not count.
+    backlog: Option<usize>,
+    /// Jobs so far whose message is lost, or waiting its turn.
+    candidates: usize,
+    /// Messages sent for them.
+    copies: usize,
+    swept: Swept,
+}
+
+/// What looking at some overdue jobs has brought up.
+#[derive(Default)]
+struct Found {
+    /// Messages of jobs that have none on its way: their worker died, they never had one, or they have just failed.
+    missing: Vec<Message>,
+    /// Messages of jobs whose own is lost, or waiting its turn.
+    candidates: Vec<Message>,
+    moved: usize,
+}
+
+impl Sweep<'_> {
+    async fn run(&mut self) -> Result<(), StoreError> {
         loop {
-            let (swept, failure) = self.sweep(now).await?;
-            total.add(swept);
-            if let Some(error) = failure {
-                total.log();
-                return Err(error.into());
-            }
-            let nothing_moves = swept.moved == 0;
-            if swept.overdue < BATCH || nothing_moves || Instant::now() >= last_start {
-                break;
+            let jobs = self.sweeper.store.overdue(self.now, BATCH).await?;
+            self.swept.overdue += jobs.len();
+            let mut found = Found::default();
+            let looked = self.look_at_all(&jobs, &mut found).await;
+            self.swept.moved += found.moved;
+            let nothing_moved = found.moved == 0;
+            // What was given a new due must be announced, even where the store has failed half-way.
+            self.announce(found).await;
+            looked?;
+            if nothing_moved || Instant::now() >= self.last_look {
+                return Ok(());
             }
         }
-        total.log();
-        Ok(total)
     }
 
-    /// Sweeps once over the jobs that were overdue at `now`, those that have waited longest first, [`BATCH`] at most.
-    /// Where the store fails half-way, what was moved until then is still announced.
-    async fn sweep(&self, now: Timestamp) -> Result<(Swept, Option<StoreError>), StoreError> {
-        let jobs = self.store.overdue(now, BATCH).await?;
-        let mut found = Found::default();
-        let mut failure = None;
-        for job in &jobs {
-            if let Err(error) = self.look_at(job, now, &mut found).await {
-                failure = Some(error);
+    async fn look_at_all(&mut self, jobs: &[Job], found: &mut Found) -> Result<(), StoreError> {
+        for job in jobs {
+            if Instant::now() >= self.last_look {
                 break;
             }
+            self.look_at(job, found).await?;
         }
-        let Found { rescues, mut copies, moved, ended } = found;
-        if !copies.is_empty() {
-            // No answer: better some copies too many than a lost job left waiting.
-            let waiting = self.queue.waiting().await.unwrap_or(0);
-            copies.truncate(copies_to_send(copies.len(), waiting));
-        }
-        let messages: Vec<_> = rescues.into_iter().chain(copies).collect();
-        let unsent = self.queue.send_all(&messages).await.len();
-        Ok((Swept { overdue: jobs.len(), moved, sent: messages.len() - unsent, unsent, ended }, failure))
+        Ok(())
     }
 
-    async fn look_at(&self, job: &Job, now: Timestamp, found: &mut Found) -> Result<(), StoreError> {
+    async fn look_at(&mut self, job: &Job, found: &mut Found) -> Result<(), StoreError> {
+        let now = self.now;
         match decide(job, now) {
             Decision::Leave => {}
             Decision::LookAgain(due_at) => found.moved += usize::from(self.postpone(job, due_at).await?),
+            Decision::Announce { due_at, delay } => {
+                if self.postpone(job, due_at).await? {
+                    found.moved += 1;
+                    found.missing.push(Message { job_id: job.id, delay });
+                }
+            }
             Decision::SendAgain { due_at, delay } => {
                 if self.postpone(job, due_at).await? {
                     found.moved += 1;
-                    found.copies.push(Message { job_id: job.id, delay });
+                    found.candidates.push(Message { job_id: job.id, delay });
                 }
             }
             Decision::Rescue { due_at } => {
                 if self.postpone(job, due_at).await? {
                     log_warn(job, "job.rescued");
                     found.moved += 1;
-                    found.rescues.push(announcement(job));
+                    found.missing.push(announcement(job));
                 }
             }
             Decision::Expire => {
                 let expire = Change::Expire { now, tenant: job.tenant.clone() };
-                if self.change(job, &expire).await? {
+                if self.end(job, &expire).await? {
                     log_failed(job);
                     found.moved += 1;
-                    found.ended += 1;
-                    found.rescues.push(announcement(job)); // on its way to the dead-letter queue
+                    found.missing.push(announcement(job)); // on its way to the dead-letter queue
                 }
             }
             Decision::ExpireCancelled => {
-                if self.change(job, &Change::ExpireCancelled { now }).await? {
+                if self.end(job, &Change::ExpireCancelled { now }).await? {
                     log_warn(job, "job.cancelled");
                     found.moved += 1;
-                    found.ended += 1;
                 }
             }
         }
@@ -160,14 +172,42 @@ impl Sweeper {
     /// Moves the job's due, unless it has moved on since it was looked at or another sweeper was faster.
     async fn postpone(&self, job: &Job, due_at: Timestamp) -> Result<bool, StoreError> {
         let Some(seen_due_at) = job.due_at() else { return Ok(false) };
-        self.change(job, &Change::Postpone { seen_due_at, due_at }).await
-    }
-
-    async fn change(&self, job: &Job, change: &Change) -> Result<bool, StoreError> {
-        match self.store.change_if_allowed(job.id, change).await? {
+        match self.sweeper.store.change_if_allowed(job.id, &Change::Postpone { seen_due_at, due_at }).await? {
             Changed::Applied(_) => Ok(true),
+            // The update was tried twice, and the answer to the first try got lost.
+            Changed::Refused(Refusal::MovedOn, there) => Ok(there.due_at() == Some(due_at)),
             Changed::Refused(..) | Changed::Missing => Ok(false),
         }
+    }
+
+    async fn end(&mut self, job: &Job, change: &Change) -> Result<bool, StoreError> {
+        let ended = match self.sweeper.store.change_if_allowed(job.id, change).await? {
+            Changed::Applied(_) => true,
+            // As above: it has ended at this sweep's own time.
+            Changed::Refused(Refusal::Ended(_), there) => there.finished_at() == Some(self.now),
+            Changed::Refused(..) | Changed::Missing => false,
+        };
+        self.swept.ended += usize::from(ended);
+        Ok(ended)
+    }
+
+    async fn announce(&mut self, found: Found) {
+        let Found { mut candidates, missing, moved: _ } = found;
+        if !candidates.is_empty() {
+            let backlog = match self.backlog {
+                Some(backlog) => backlog,
+                // No answer: better some copies too many than a lost job left waiting.
+                None => self.sweeper.queue.waiting().await.unwrap_or(0),
+            };
+            self.backlog = Some(backlog);
+            self.candidates += candidates.len();
+            candidates.truncate(copies_to_send(self.candidates, backlog).saturating_sub(self.copies));
+            self.copies += candidates.len();
+        }
+        let messages: Vec<_> = missing.into_iter().chain(candidates).collect();
+        let unsent = self.sweeper.queue.send_all(&messages).await.len();
+        self.swept.unsent += unsent;
+        self.swept.sent += messages.len() - unsent;
     }
 }
 

@@ -5,9 +5,11 @@
 //! message comes back and finds the job done.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsMessage;
+use shared::chain::Chain;
 use shared::id::{JobId, LeaseToken};
 use shared::job::{Job, Status};
 use shared::job_type::JobType;
@@ -25,11 +27,15 @@ use crate::{Context, JobError, Worker, job_types};
 pub struct Delivery {
     job_id: Option<JobId>,
     receipt: Receipt,
+    /// How often the message has been delivered, this time included.
+    receives: u32,
 }
 
 impl From<SqsMessage> for Delivery {
     fn from(message: SqsMessage) -> Self {
+        let receives = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
         Self {
+            receives: receives.unwrap_or(1),
             job_id: message.body.as_deref().and_then(Message::job_named_in),
             receipt: Receipt(message.receipt_handle.unwrap_or_default()),
         }
@@ -43,12 +49,14 @@ pub enum Verdict {
     Done,
     /// It must be delivered again; or, if it has been often enough, go to the dead-letter queue.
     Return,
-    /// The same, and this process has to end: a job in it does not stop.
-    ReturnAndEndProcess,
 }
 
-/// How long to leave a message that came to a worker without enough time, or without a table.
+/// How long to leave a message that came to a worker without enough time for its job.
 const SHORT_REST: Duration = Duration::from_secs(5);
+
+/// How long to leave a message that came while the table did not answer, the first time and at most. It doubles with
+/// each delivery, so that an outage of hours does not wear the message out.
+const OUTAGE_REST: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(900));
 
 /// Works on the job that `delivery` names, until `ends_at` at most.
 pub async fn work_on(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> Verdict {
@@ -59,13 +67,15 @@ pub async fn work_on(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> 
     let mut random = [0; 8];
     worker.entropy.fill(&mut random);
     let token = LeaseToken::new(random);
+    // The lease counts from here, and so does the attempt: a claim that takes long must not let it outlive its lease.
+    let began = Instant::now();
     let now = worker.clock.now();
-    let time_left = ends_at.saturating_duration_since(Instant::now());
+    let time_left = ends_at.saturating_duration_since(began);
     match worker.store.change_if_allowed(job_id, &Change::Claim { now, token, time_left }).await {
         // Already applied: the claim was tried twice, and the answer to the first try got lost.
         Ok(Changed::Applied(job) | Changed::Refused(Refusal::AlreadyApplied, job)) => {
             let fence = Fence { attempt: job.attempts, token };
-            run_and_write_down(worker, delivery, &job, fence, ends_at).await
+            run_and_write_down(worker, delivery, &job, fence, began, ends_at).await
         }
         Ok(Changed::Refused(refusal, job)) => leave(worker, delivery, &job, refusal).await,
         Ok(Changed::Missing) => {
@@ -73,8 +83,10 @@ pub async fn work_on(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> 
             Verdict::Done
         }
         Err(error) => {
-            tracing::error!(job.id = %job_id, error = &error as &dyn std::error::Error, "job.not_claimed");
-            hide(worker, delivery, SHORT_REST).await;
+            tracing::error!(job.id = %job_id, error = %Chain(&error), "job.not_claimed");
+            let (first, most) = OUTAGE_REST;
+            let rest = first.saturating_mul(2_u32.saturating_pow(delivery.receives.saturating_sub(1))).min(most);
+            hide(worker, delivery, rest).await;
             Verdict::Return
         }
     }
@@ -94,6 +106,7 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
             Verdict::Return
         }
         Refusal::TimeLeftTooShort => {
+            tracing::warn!(job.id = %job.id, timeout_s = job.timeout.as_secs(), "job.postponed: no time left for it");
             hide(worker, delivery, SHORT_REST).await;
             Verdict::Return
         }
@@ -101,15 +114,16 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
             let expire = Change::Expire { now, tenant: job.tenant.clone() };
             match worker.store.change_if_allowed(job.id, &expire).await {
                 Ok(Changed::Applied(job)) => {
-                    log_failed(&job, ABANDONED, millis(ran_for(&job)));
+                    log_failed(&job, &Reason::new(ABANDONED), millis(ran_for(&job)));
                     send_to_dead_letters(worker, delivery).await
                 }
-                Ok(Changed::Refused(..) | Changed::Missing) | Err(_) => Verdict::Return,
+                Ok(Changed::Refused(..) | Changed::Missing) => Verdict::Return,
+                Err(error) => unwritten(job, &error),
             }
         }
         Refusal::CancelRequested => match worker.store.change_if_allowed(job.id, &Change::ExpireCancelled { now }).await {
             Ok(_) => Verdict::Done,
-            Err(_) => Verdict::Return,
+            Err(error) => unwritten(job, &error),
         },
         Refusal::AlreadyApplied | Refusal::Fenced | Refusal::MovedOn => Verdict::Return,
     }
@@ -120,6 +134,7 @@ async fn run_and_write_down(
     delivery: &Delivery,
     job: &Job,
     fence: Fence,
+    began: Instant,
     ends_at: Instant,
 ) -> Verdict {
     tracing::debug!(
@@ -131,14 +146,13 @@ async fn run_and_write_down(
         "job.started"
     );
     let started = Instant::now();
-    let Ran { outcome, stopped } = run(worker, job).await;
+    let outcome = run(worker, job, began + job.timeout).await;
     let duration_ms = millis(started.elapsed());
     let ended = Ended { job, fence, duration_ms, ends_at };
-    let verdict = match outcome {
+    match outcome {
         Ok(result) => complete(worker, &ended, result).await,
         Err(error) => fail_or_retry(worker, delivery, &ended, &error).await,
-    };
-    if stopped { verdict } else { Verdict::ReturnAndEndProcess }
+    }
 }
 
 /// An attempt that has ended, on its way into the table.
@@ -149,22 +163,15 @@ struct Ended<'a> {
     ends_at: Instant,
 }
 
-/// How an attempt went.
-struct Ran {
-    outcome: Result<Json, JobError>,
-    /// Whether its task is gone. One that never lets go of its thread cannot be stopped.
-    stopped: bool,
-}
-
 /// How long a task that was told to stop may take to do so.
 const TIME_TO_STOP: Duration = Duration::from_secs(1);
 
-/// Runs the job for as long as its timeout, on a thread of its own: a panic, a wait without end or even a loop that
+/// Runs the job until `ends_at` at most, on a thread of its own: a panic, a wait without end or even a loop that
 /// never lets go of its thread is its own affair, and its neighbours' timers go on.
-async fn run(worker: &Worker, job: &Job) -> Ran {
+async fn run(worker: &Worker, job: &Job, ends_at: Instant) -> Result<Json, JobError> {
     let Some(job_type) = JobType::named(job.job_type.as_str()) else {
         // A newer deployment accepted it; a worker of that deployment will know.
-        return Ran { outcome: Err(JobError::retry("this worker does not know the job's type")), stopped: true };
+        return Err(JobError::retry("this worker does not know the job's type"));
     };
     let tools = Arc::clone(&worker.tools);
     let context = Context { job_id: job.id, attempt: job.attempts, created_at: job.created_at, tools };
@@ -180,14 +187,15 @@ async fn run(worker: &Worker, job: &Job) -> Ran {
             }
         })
     });
-    match tokio::time::timeout(job.timeout, &mut task).await {
-        Ok(Ok(outcome)) => Ran { outcome, stopped: true },
-        Ok(Err(_panic)) => Ran { outcome: Err(JobError::retry("the job panicked")), stopped: true },
+    match tokio::time::timeout_at(ends_at, &mut task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_panic)) => Err(JobError::retry("the job panicked")),
         Err(_elapsed) => {
             drop(go_on);
-            let stopped = tokio::time::timeout(TIME_TO_STOP, task).await.is_ok();
-            let error = JobError::retry(format!("the attempt took longer than {} s", job.timeout.as_secs()));
-            Ran { outcome: Err(error), stopped }
+            if tokio::time::timeout(TIME_TO_STOP, task).await.is_err() {
+                worker.stuck.store(true, Ordering::Relaxed);
+            }
+            Err(JobError::retry(format!("the attempt took longer than {} s", job.timeout.as_secs())))
         }
     }
 }
@@ -208,7 +216,7 @@ async fn complete(worker: &Worker, ended: &Ended<'_>, result: Json) -> Verdict {
             Verdict::Done
         }
         Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
-        Err(_) => Verdict::Return,
+        Err(error) => unwritten(job, &error),
     }
 }
 
@@ -240,24 +248,28 @@ async fn fail_or_retry(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, 
                 duration_ms,
                 retry_in_ms = millis(wait),
                 error = reason.message,
+                cause = reason.cause,
                 "job.retrying"
             );
             hide(worker, delivery, not_before.since(worker.clock.now())).await;
             Verdict::Return
         }
-        Ok(Changed::Refused(Refusal::CancelRequested, _)) => {
-            let change = Change::YieldToCancel { now: worker.clock.now(), fence };
-            match write_down(worker, ended, &change).await {
-                Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
-                    tracing::info!(job.id = %job.id, attempt = fence.attempt, correlation_id = job.correlation_id, "job.cancelled");
-                    Verdict::Done
-                }
-                Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
-                Err(_) => Verdict::Return,
-            }
+        Ok(Changed::Refused(Refusal::CancelRequested, _)) => yield_to_cancel(worker, ended).await,
+        Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
+        Err(error) => unwritten(job, &error),
+    }
+}
+
+async fn yield_to_cancel(worker: &Worker, ended: &Ended<'_>) -> Verdict {
+    let Ended { job, fence, .. } = *ended;
+    let change = Change::YieldToCancel { now: worker.clock.now(), fence };
+    match write_down(worker, ended, &change).await {
+        Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
+            tracing::info!(job.id = %job.id, attempt = fence.attempt, correlation_id = job.correlation_id, "job.cancelled");
+            Verdict::Done
         }
         Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
-        Err(_) => Verdict::Return,
+        Err(error) => unwritten(job, &error),
     }
 }
 
@@ -267,11 +279,12 @@ async fn fail(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, reason: &
     let change = Change::Fail { now, fence, error: reason.to_string(), tenant: job.tenant.clone() };
     match write_down(worker, ended, &change).await {
         Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
-            log_failed(job, &reason.message, duration_ms);
+            log_failed(job, reason, duration_ms);
             send_to_dead_letters(worker, delivery).await
         }
+        Ok(Changed::Refused(Refusal::CancelRequested, _)) => yield_to_cancel(worker, ended).await,
         Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
-        Err(_) => Verdict::Return,
+        Err(error) => unwritten(job, &error),
     }
 }
 
@@ -286,12 +299,17 @@ async fn write_down(worker: &Worker, ended: &Ended<'_>, change: &Change) -> Resu
         };
         let time_is_up = Instant::now() + rest >= ends_at;
         if !error.retryable() || time_is_up {
-            tracing::error!(job.id = %job.id, attempt = job.attempts, error = &error as &dyn std::error::Error, "job.outcome_unwritten");
             return Err(error);
         }
         tokio::time::sleep(rest).await;
         rest = (rest * 2).min(Duration::from_secs(2));
     }
+}
+
+/// The outcome is not in the table, so the message must come back.
+fn unwritten(job: &Job, error: &StoreError) -> Verdict {
+    tracing::error!(job.id = %job.id, attempt = job.attempts, error = %Chain(error), "job.outcome_unwritten");
+    Verdict::Return
 }
 
 /// This attempt took longer than its lease, and the job went on without it: its outcome does not count.
@@ -300,7 +318,7 @@ fn fenced(job: &Job, fence: Fence) -> Verdict {
     Verdict::Done
 }
 
-fn log_failed(job: &Job, error: &str, duration_ms: u64) {
+fn log_failed(job: &Job, reason: &Reason, duration_ms: u64) {
     tracing::error!(
         job.id = %job.id,
         job.r#type = %job.job_type,
@@ -308,7 +326,8 @@ fn log_failed(job: &Job, error: &str, duration_ms: u64) {
         max_attempts = job.max_attempts,
         correlation_id = job.correlation_id,
         duration_ms,
-        error,
+        error = reason.message,
+        cause = reason.cause,
         "job.failed"
     );
 }
@@ -323,7 +342,7 @@ async fn send_to_dead_letters(worker: &Worker, delivery: &Delivery) -> Verdict {
 /// every message, and the sweeper finds the job before that.
 async fn hide(worker: &Worker, delivery: &Delivery, rest: Duration) {
     if let Err(error) = worker.queue.hide(&delivery.receipt, rest).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "message.not_hidden");
+        tracing::warn!(error = %Chain(&error), "message.not_hidden");
     }
 }
 
@@ -335,7 +354,7 @@ fn waited(job: &Job) -> Duration {
     }
 }
 
-/// How long the attempt took that ended the job.
+/// How long it was from the job's last attempt to its end.
 fn ran_for(job: &Job) -> Duration {
     job.finished_at().zip(job.started_at).map_or(Duration::ZERO, |(end, start)| end.since(start))
 }

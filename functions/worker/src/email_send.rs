@@ -10,11 +10,13 @@ use shared::payloads::email_send::EmailSend;
 use shared::time::Timestamp;
 
 use crate::job_types::Run;
+use crate::mail::Delivered;
 use crate::{Context, JobError};
 
 /// What is known of an e-mail that was sent.
 #[derive(Debug, Serialize)]
 pub struct Sent {
+    /// Its Message-ID or, where SES has put its own in place of it, the id by which SES knows it.
     message_id: String,
     /// Where the e-mail is, if e-mails become files.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,12 +31,16 @@ impl Run for EmailSend {
         let message_id = message_id(context.job_id, &mailer.from);
         let message = compose(self, &mailer.from, &message_id, context.job_id, context.created_at)
             .map_err(|error| JobError::give_up("the e-mail could not be composed").detail(error))?;
-        let file = mailer.send(&context.job_id.to_string(), &message).await?;
-        Ok(Sent { message_id, file })
+        Ok(match mailer.send(&context.job_id.to_string(), &message).await? {
+            Delivered::File(file) => Sent { message_id, file: Some(file) },
+            Delivered::AsComposed => Sent { message_id, file: None },
+            Delivered::Renamed(message_id) => Sent { message_id, file: None },
+        })
     }
 }
 
-/// The same for every attempt of a job, so that a mail server, and its reader, can tell a repetition.
+/// The same for every attempt of a job, so that mail servers and readers can tell a repetition. (SES sends under an id
+/// of its own.)
 fn message_id(job_id: JobId, from: &Mailbox) -> String {
     format!("<{job_id}@{}>", from.email.domain())
 }

@@ -17,27 +17,48 @@ pub enum JobError {
 /// Why, for people.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// One sentence that says nothing of the payload: it is logged.
+    /// One sentence that says nothing of the payload and nothing of the deployment: it is stored and logged.
     pub message: String,
-    /// More, which may. Only for those who may see the job.
+    /// More, which may speak of the payload: it is stored, for those who may see the job, and not logged.
     pub detail: Option<String>,
+    /// More, which may speak of the deployment: it is logged and not stored.
+    pub cause: Option<String>,
+}
+
+impl Reason {
+    /// Only a message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), detail: None, cause: None }
+    }
 }
 
 impl JobError {
     /// Another attempt may succeed.
     pub fn retry(message: impl Into<String>) -> Self {
-        Self::Retry(Reason { message: message.into(), detail: None })
+        Self::Retry(Reason::new(message))
+    }
+
+    /// Another attempt may succeed, but not before `wait` is over.
+    pub fn retry_after(wait: Duration, message: impl Into<String>) -> Self {
+        Self::RetryAfter(wait, Reason::new(message))
     }
 
     /// No attempt will succeed.
     pub fn give_up(message: impl Into<String>) -> Self {
-        Self::GiveUp(Reason { message: message.into(), detail: None })
+        Self::GiveUp(Reason::new(message))
     }
 
     /// The same, with more for those who may see the job.
     #[must_use]
     pub fn detail(mut self, detail: impl fmt::Display) -> Self {
         self.reason_mut().detail = Some(detail.to_string());
+        self
+    }
+
+    /// The same, with its cause for the operators' log.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.reason_mut().cause = Some(cause.to_string());
         self
     }
 

@@ -14,6 +14,7 @@ mod output;
 mod rehearsal;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
@@ -40,6 +41,8 @@ pub struct Worker {
     pub retry: RetryPolicy,
     /// What the job types work with.
     pub tools: Arc<Tools>,
+    /// Whether a job in this process does not stop, though its time is over.
+    pub stuck: AtomicBool,
 }
 
 /// How long before the function's end the answer is given, whatever is still under way.
@@ -71,19 +74,18 @@ impl Worker {
             unfinished.push((task.id(), message_id));
         }
 
-        let mut stuck = false;
         while let Some(ended) = tasks.join_next_with_id().await {
             let (task, verdict) = match ended {
                 Ok((task, Ok(verdict))) => (task, verdict),
                 Ok((task, Err(_elapsed))) => (task, Verdict::Return),
                 Err(error) => (error.id(), Verdict::Return),
             };
-            stuck |= matches!(verdict, Verdict::ReturnAndEndProcess);
-            if matches!(verdict, Verdict::Done) {
-                unfinished.retain(|(id, _)| *id != task);
+            match verdict {
+                Verdict::Done => unfinished.retain(|(id, _)| *id != task),
+                Verdict::Return => {}
             }
         }
-        if stuck {
+        if self.stuck.load(Ordering::Relaxed) {
             end_process();
         }
         let mut response = SqsBatchResponse::default();

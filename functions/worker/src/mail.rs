@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use shared::chain::Chain;
 use shared_aws::clients::SdkConfig;
 use shared_aws::ses::{Ses, SesError};
 use shared_aws::settings::MailUrl;
@@ -27,7 +28,7 @@ enum Transport {
     Ses(Ses),
 }
 
-/// How long to wait for a mail server to take a connection.
+/// How long to wait for a mail server to take a connection. What follows is bound by the job's own timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Mailer {
@@ -46,58 +47,51 @@ impl Mailer {
         Ok(Self { from, transport })
     }
 
-    /// Sends `message`. Where e-mail becomes files, gives the file's name, made of `name`.
-    pub async fn send(&self, name: &str, message: &Message) -> Result<Option<String>, JobError> {
+    /// Sends `message`, under `name` where e-mails become files.
+    pub async fn send(&self, name: &str, message: &Message) -> Result<Delivered, JobError> {
         match &self.transport {
             Transport::Folder(folder) => {
                 let written = create_in(folder.clone(), format!("{name}.eml"), message.formatted()).await;
-                let error = |error| JobError::retry("the e-mail could not be written").detail(format!("{error:#}"));
-                written.map(Some).map_err(error)
+                let error = |error: anyhow::Error| {
+                    JobError::retry("the e-mail could not be written").because(Chain(error.as_ref()))
+                };
+                written.map(Delivered::File).map_err(error)
             }
             Transport::Smtp(server) => {
                 let sent = server.send_raw(message.envelope(), &message.formatted()).await;
-                sent.map(|_| None).map_err(|error| from_smtp(&error))
+                sent.map(|_| Delivered::AsComposed).map_err(|error| from_smtp(&error))
             }
             Transport::Ses(ses) => {
                 let to = message.envelope().to().iter().map(ToString::to_string).collect();
-                let sent = ses.send(&self.from.to_string(), to, message.formatted()).await;
-                sent.map(|()| None).map_err(|error| from_ses(&error))
+                let sent = ses.send(self.from.email.as_ref(), to, message.formatted()).await;
+                sent.map(Delivered::Renamed).map_err(|error| match error {
+                    SesError::Refused(_) => JobError::give_up(error.to_string()),
+                    SesError::NotNow(_) => JobError::retry(error.to_string()),
+                })
             }
         }
     }
 }
 
-/// A 5xx answer stays what it is however often one asks (RFC 5321, section 4.2.1); all else may pass.
+/// How an e-mail went out.
+#[derive(Debug)]
+pub enum Delivered {
+    /// Into this file.
+    File(String),
+    /// As it was composed.
+    AsComposed,
+    /// Under this id instead of the Message-ID that it was composed with.
+    Renamed(String),
+}
+
+/// A 5xx answer stays what it is however often one asks (RFC 5321, section 4.2.1), and so does a message that the
+/// server has no way to take; all else may pass.
 fn from_smtp(error: &SmtpError) -> JobError {
-    let detail = chain(error);
-    let code = error.status().map(u16::from);
-    match code {
-        Some(code) if error.is_permanent() => {
-            JobError::give_up(format!("the mail server refused the e-mail with {code}")).detail(detail)
-        }
-        Some(code) => JobError::retry(format!("the mail server did not take the e-mail now, with {code}")).detail(detail),
-        None => JobError::retry("the mail server could not be reached").detail(detail),
-    }
-}
-
-fn from_ses(error: &SesError) -> JobError {
-    let detail = chain(error);
-    match error {
-        SesError::Refused(_) => JobError::give_up("SES refused the e-mail").detail(detail),
-        SesError::NotNow(_) => JobError::retry("SES did not send the e-mail now").detail(detail),
-    }
-}
-
-/// What an error says, and all that lie beneath it, each once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut said = vec![error.to_string()];
-    let mut beneath = error.source();
-    while let Some(error) = beneath {
-        let text = error.to_string();
-        if !said.iter().any(|earlier| earlier.contains(&text)) {
-            said.push(text);
-        }
-        beneath = error.source();
-    }
-    said.join(": ")
+    let failed = match error.status().map(u16::from) {
+        Some(code) if error.is_permanent() => JobError::give_up(format!("the mail server refused the e-mail with {code}")),
+        Some(code) => JobError::retry(format!("the mail server did not take the e-mail now, with {code}")),
+        None if error.is_client() => JobError::give_up("the mail server has no way to take the e-mail"),
+        None => JobError::retry("the mail server could not be reached"),
+    };
+    failed.detail(Chain(error))
 }

@@ -1,6 +1,7 @@
 //! Wiring: settings, logging, clients, handler.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use shared_aws::dynamodb::DynamoStore;
@@ -23,6 +24,7 @@ async fn main() -> Result<(), Error> {
         entropy: Arc::new(SystemEntropy),
         retry: settings.retry,
         tools: Arc::new(Tools::new(&settings, &config)?),
+        stuck: AtomicBool::new(false),
     };
     let worker = Arc::new(worker);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<_>| {

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use shared::chain::Chain;
 use shared_aws::clients::SdkConfig;
 use shared_aws::s3::Bucket;
 use shared_aws::settings::OutputUrl;
@@ -36,7 +37,7 @@ impl Outputs {
             Self::Folder(folder) => create_in(folder.clone(), file_name.to_owned(), content).await,
             Self::Bucket(bucket) => bucket.create(file_name, content, content_type).await,
         };
-        written.map_err(|error| JobError::retry("the output could not be written").detail(format!("{error:#}")))
+        written.map_err(|error| JobError::retry("the output could not be written").because(Chain(error.as_ref())))
     }
 }
 

@@ -10,7 +10,8 @@ pub use aws_config::SdkConfig;
 /// One try of one request. DynamoDB and SQS answer in milliseconds; after this long the answer is lost.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// All tries of one request, waits included: 3 × 2 s, and some. Under the API function's own timeout (10 s).
+/// All tries of one request, waits included: 3 × 2 s, and some. With the 2 s that the API gives to a send it stays under
+/// that function's own timeout (10 s).
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// The configuration all clients share: region, credentials and `AWS_ENDPOINT_URL` from the environment; every timeout

@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
+use shared::chain::Chain;
 use shared::event::Event;
 use shared::id::{JobId, LeaseToken, Tenant};
 use shared::job::{Fingerprint, Job, KEEP_ENDED, State, Status, TypeName};
@@ -162,7 +163,7 @@ impl DynamoStore {
             match read(item) {
                 Ok(job) => jobs.push(job),
                 // One that cannot be read must not keep the sweeper from all the others.
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "job left unswept"),
+                Err(error) => tracing::error!(error = %Chain(&error), "job.unreadable"),
             }
         }
         Ok(jobs)
@@ -203,7 +204,10 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
             .set("due_at", sweep::due_after(*not_before))?
             .remove("lease_until")
             .happens(&Event::Retrying { at: *now, error: error.clone(), not_before: *not_before })?,
-        Change::Fail { now, fence, error, tenant } => Update::default().held_by(fence)?.fails(id, *now, error, tenant)?,
+        Change::Fail { now, fence, error, tenant } => Update::default()
+            .held_by(fence)?
+            .only_if("attribute_not_exists(#cancel_requested)")
+            .fails(id, *now, error, tenant)?,
         Change::YieldToCancel { now, fence } => {
             Update::default().held_by(fence)?.only_if("attribute_exists(#cancel_requested)").is_cancelled(*now)?
         }
@@ -333,7 +337,7 @@ fn refused_because(job: Job, change: &Change) -> Result<Changed, StoreError> {
     match transition(&job, change) {
         Err(refusal) => Ok(Changed::Refused(refusal, Box::new(job))),
         // Cannot be: the condition and the function say the same, and the contract suite holds one against the other.
-        Ok(_) => Err(StoreError::Refused(format!("the table refused what is allowed: {change:?}").into())),
+        Ok(_) => Err(StoreError::Refused(format!("the table refused what is allowed to {}", job.id).into())),
     }
 }
 
@@ -344,7 +348,7 @@ where
 {
     let stays = matches!(
         error.code(),
-        Some("ValidationException" | "ResourceNotFoundException" | "AccessDeniedException" | "ItemCollectionSizeLimitExceededException")
+        Some("ValidationException" | "ResourceNotFoundException" | "AccessDeniedException")
     );
     let source: Source = Box::new(error);
     if stays { StoreError::Refused(source) } else { StoreError::Unavailable(source) }

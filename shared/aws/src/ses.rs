@@ -1,7 +1,12 @@
 //! E-mail by the SES v2 API.
 
+use std::time::Duration;
+
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sesv2::Client;
+use aws_sdk_sesv2::error::ProvideErrorMetadata;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{Destination, EmailContent, RawMessage};
@@ -10,36 +15,48 @@ use aws_sdk_sesv2::types::{Destination, EmailContent, RawMessage};
 #[derive(Clone, Debug)]
 pub struct Ses(Client);
 
-/// Why SES did not send an e-mail.
+/// How long SES may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why SES did not send an e-mail. Carries SES's own code for it and not its words, which may hold addresses.
 #[derive(Debug, thiserror::Error)]
 pub enum SesError {
     /// It will never send this one: its content or an address was refused.
-    #[error("SES refused the e-mail")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("SES refused the e-mail ({0})")]
+    Refused(String),
     /// It did not answer, or sending is held up for now.
-    #[error("SES did not send the e-mail")]
-    NotNow(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("SES did not send the e-mail now ({0})")]
+    NotNow(String),
 }
 
 impl Ses {
-    /// SES in the region of `config`.
+    /// SES in the region of `config`. Asks once: if the answer is lost, the e-mail may be on its way, and to ask again
+    /// would send it twice. That is for the job to decide, which counts its attempts.
     pub fn new(config: &SdkConfig) -> Self {
-        Self(Client::new(config))
+        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).operation_timeout(TIMEOUT);
+        let config = aws_sdk_sesv2::config::Builder::from(config).retry_config(RetryConfig::disabled());
+        Self(Client::from_conf(config.timeout_config(timeouts.build()).build()))
     }
 
-    /// Sends a whole message (RFC 5322) to these addresses.
-    pub async fn send(&self, from: &str, to: Vec<String>, message: Vec<u8>) -> Result<(), SesError> {
-        let message = RawMessage::builder().data(Blob::new(message)).build().map_err(|e| SesError::Refused(e.into()))?;
-        let sent = self.0.send_email().from_email_address(from);
-        let sent = sent.destination(Destination::builder().set_to_addresses(Some(to)).build());
-        let sent = sent.content(EmailContent::builder().raw(message).build()).send().await;
-        sent.map(drop).map_err(|error| {
-            let refused = match error.as_service_error() {
-                Some(SendEmailError::BadRequestException(_) | SendEmailError::MessageRejected(_)) => true,
-                // Everything else passes: throttling, a paused account, a sender yet to be verified, no answer at all.
-                Some(_) | None => false,
-            };
-            if refused { SesError::Refused(error.into()) } else { SesError::NotNow(error.into()) }
-        })
+    /// Sends a whole message (RFC 5322) from and to these bare addresses. Gives the id by which SES knows it: SES puts
+    /// its own Message-ID in place of the message's.
+    pub async fn send(&self, from: &str, to: Vec<String>, message: Vec<u8>) -> Result<String, SesError> {
+        let message = RawMessage::builder().data(Blob::new(message)).build();
+        let message = message.map_err(|_| SesError::Refused("no message".to_owned()))?;
+        let send = self.0.send_email().from_email_address(from);
+        let send = send.destination(Destination::builder().set_to_addresses(Some(to)).build());
+        match send.content(EmailContent::builder().raw(message).build()).send().await {
+            Ok(sent) => Ok(sent.message_id.unwrap_or_default()),
+            Err(error) => {
+                let code = error.code().unwrap_or("no answer").to_owned();
+                match error.as_service_error() {
+                    Some(SendEmailError::BadRequestException(_) | SendEmailError::MessageRejected(_)) => {
+                        Err(SesError::Refused(code))
+                    }
+                    // Everything else passes: throttling, a paused account, a sender yet to be verified, no answer.
+                    Some(_) | None => Err(SesError::NotNow(code)),
+                }
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use shared::chain::Chain;
 use shared::id::JobId;
 use shared::ports::{JobQueue, Message, QueueError, Receipt};
 
@@ -13,8 +14,8 @@ use shared::ports::{JobQueue, Message, QueueError, Receipt};
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
 const BATCH: usize = 10;
 
-/// The longest a message can be hidden: 12 hours.
-const LONGEST_HIDDEN: i32 = 12 * 60 * 60;
+/// The longest a message can be hidden: 12 hours from when it was received, of which some have passed.
+const LONGEST_HIDDEN: i32 = 11 * 60 * 60;
 
 /// A [`JobQueue`] on one standard SQS queue.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ impl JobQueue for SqsQueue {
             match self.send_batch(batch).await {
                 Ok(failed) => unsent.extend(failed.into_iter().filter_map(|index| Some(batch.get(index)?.job_id))),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a batch of messages was not sent");
+                    tracing::warn!(error = %Chain(&error), "messages.unsent");
                     unsent.extend(batch.iter().map(|message| message.job_id));
                 }
             }

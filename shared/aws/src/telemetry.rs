@@ -16,6 +16,10 @@ use crate::settings::{Lookup, SettingError};
 /// appended to `<function>.log`, for whoever wants to read along on one machine.
 pub fn start(function: &str, lookup: Lookup<'_>) -> Result<(), SettingError> {
     let level = level(lookup("LOG_LEVEL"))?;
+    // What a panic says may quote what it was working on.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(location = panic.location().map(ToString::to_string), "panicked");
+    }));
     // Of our own code everything from that level on; of the libraries' only what goes wrong.
     let ours = ["api", "worker", "sweeper", "shared", "shared_aws"].map(|target| (target, level));
     let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours);

@@ -1,5 +1,6 @@
 //! `csv-generation`: JSON in, a CSV file out.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use indexmap::IndexMap;
@@ -23,6 +24,10 @@ pub enum CsvGeneration {
 /// `false` are words, and `null` is empty.
 pub type Row = IndexMap<String, String>;
 
+/// The most cells a table may have, empty ones included. Rows without a common field would otherwise make a table far
+/// larger than the payload, and larger than a worker's memory.
+pub const MOST_CELLS: usize = 1_000_000;
+
 impl Payload for CsvGeneration {
     const NAME: &'static str = "csv-generation";
 
@@ -38,7 +43,13 @@ impl Payload for CsvGeneration {
         if rows.is_empty() {
             return Err(InvalidField::new("", "must have at least one row"));
         }
-        Ok(Self::Table(rows.into_iter().map(|fields| fields.0).collect()))
+        let rows: Vec<Row> = rows.into_iter().map(|fields| fields.0).collect();
+        let columns = rows.iter().flat_map(Row::keys).collect::<HashSet<_>>().len();
+        if rows.len() * columns > MOST_CELLS {
+            let size = format!("makes a table of {} rows and {columns} columns; {MOST_CELLS} cells is the most", rows.len());
+            return Err(InvalidField::new("", size));
+        }
+        Ok(Self::Table(rows))
     }
 }
 
@@ -122,6 +133,11 @@ mod tests {
             "`payload[1].a` does not fit: a cell is a text, a number, true, false or null"
         );
         assert_eq!(of(r#"{"a":1,"a":2}"#), "`payload.a` is given twice");
+        let diagonal: Vec<_> = (0..1001).map(|number| format!(r#"{{"{number}":1}}"#)).collect();
+        assert_eq!(
+            of(&format!("[{}]", diagonal.join(","))),
+            "`payload` makes a table of 1001 rows and 1001 columns; 1000000 cells is the most"
+        );
         assert_eq!(of("[1]"), "`payload[0]` does not fit: invalid type: integer `1`, expected a flat object");
     }
 }

@@ -102,7 +102,7 @@ fn parse_address(text: &str) -> Result<Mailbox, String> {
     if text.chars().any(char::is_control) {
         return Err("an e-mail address must not have control characters".to_owned());
     }
-    text.parse().map_err(|_| format!("{text:?} is not an e-mail address"))
+    text.parse().map_err(|_| format!("{:?} is not an e-mail address", text.chars().take(100).collect::<String>()))
 }
 
 #[cfg(test)]
