@@ -15,6 +15,7 @@ use serde_json::Value;
 use shared_aws::dynamodb::DynamoStore;
 
 use crate::smtp::SmtpServer;
+use crate::table::Meter;
 
 /// A running system.
 pub struct System {
@@ -133,7 +134,7 @@ impl System {
 
     /// The store that the functions use.
     pub fn store(&self) -> DynamoStore {
-        let client = crate::table::client_of(&self.aws_url, &crate::table::Meter::default());
+        let client = crate::table::client_of(&self.aws_url, &Meter::default());
         DynamoStore::with_client(client, self.output("TableName").to_owned())
     }
 
@@ -178,10 +179,16 @@ impl System {
 
 /// A client of the SQS at this address.
 pub fn sqs_client(aws_url: &str) -> aws_sdk_sqs::Client {
+    metered_sqs_client(aws_url, &Meter::default())
+}
+
+/// A client of the SQS at this address, whose requests are metered.
+pub fn metered_sqs_client(aws_url: &str, meter: &Meter) -> aws_sdk_sqs::Client {
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(aws_url)
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"));
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .interceptor(meter.clone());
     aws_sdk_sqs::Client::from_conf(config.build())
 }

@@ -49,7 +49,7 @@ type Attributes = HashMap<String, AttributeValue>;
 impl DynamoStore {
     /// The store in the table `table`.
     pub fn new(config: &SdkConfig, table: String) -> Self {
-        Self { client: Client::new(config), table }
+        Self::with_client(Client::new(config), table)
     }
 
     /// The store in the table `table`, by way of this client.

@@ -27,7 +27,12 @@ pub struct SqsQueue {
 impl SqsQueue {
     /// The queue at `url`.
     pub fn new(config: &SdkConfig, url: String) -> Self {
-        Self { client: Client::new(config), url }
+        Self::with_client(Client::new(config), url)
+    }
+
+    /// The queue at `url`, by way of this client.
+    pub fn with_client(client: Client, url: String) -> Self {
+        Self { client, url }
     }
 }
 

@@ -1,0 +1,163 @@
+//! What a job costs in requests and write units, counted at the clients.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use api::Api;
+use aws_lambda_events::event::sqs::SqsEvent;
+use axum::body::Body;
+use axum::http::Request;
+use local::engine::{Engine, Folders, install};
+use shared::ports::{JobStore, Receipt};
+use shared::retry::RetryPolicy;
+use shared_aws::dynamodb::DynamoStore;
+use shared_aws::sqs::SqsQueue;
+use shared_aws::system::{SystemClock, SystemEntropy};
+use sweeper::Sweeper;
+use tests::system::{metered_sqs_client, target_dir};
+use tests::table::{Meter, NAME, Readings, Table};
+use tests::world::{body, record, tools_in};
+use tower::ServiceExt;
+use worker::Worker;
+
+/// The real handlers on an in-process DynamoDB and a local SQS, every request counted.
+struct Metered {
+    table: Table,
+    queue: Arc<SqsQueue>,
+    queue_meter: Meter,
+    folder: tempfile::TempDir,
+    _engine: Engine,
+}
+
+impl Metered {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let packages = install(&target_dir(), &|line| eprintln!("{line}")).await.expect("installed");
+        let folders = Folders::below(&folder.path().join("aws")).expect("folders");
+        let engine = Engine::start(&packages, &folders).await.expect("started");
+        let unmetered = metered_sqs_client(engine.url(), &Meter::default());
+        let url = unmetered.create_queue().queue_name("jobs").send().await.expect("created").queue_url.expect("a URL");
+        let queue_meter = Meter::default();
+        let queue = Arc::new(SqsQueue::with_client(metered_sqs_client(engine.url(), &queue_meter), url));
+        Self { table: Table::start().await, queue, queue_meter, folder, _engine: engine }
+    }
+
+    fn store(&self) -> Arc<DynamoStore> {
+        Arc::new(DynamoStore::with_client(self.table.client(), NAME.to_owned()))
+    }
+
+    /// Submits a job. Gives its id.
+    async fn submit(&self, json: &str, key: Option<&str>) -> String {
+        let api = Api {
+            store: self.store(),
+            queue: self.queue.clone(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            idempotency_secret: "secret".to_owned(),
+        };
+        let mut request = Request::post("/jobs").header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request.body(Body::from(json.to_owned())).expect("a request");
+        let response = api::router(api).oneshot(request).await.expect("an answer");
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        body["job_id"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
+    }
+
+    /// Lets a worker have the message of this job.
+    async fn work(&self, id: &str) {
+        let worker = Worker {
+            store: self.store(),
+            queue: self.queue.clone(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            retry: RetryPolicy { base: Duration::from_secs(1), cap: Duration::from_secs(1) },
+            tools: Arc::new(tools_in(&self.folder)),
+            stuck: false.into(),
+        };
+        let mut event = SqsEvent::default();
+        event.records = vec![record(&Receipt("receipt".to_owned()), &body(id.parse().expect("an id")))];
+        let deadline = SystemTime::now() + Duration::from_secs(60);
+        Arc::new(worker).handle(event, deadline).await.expect("an answer");
+    }
+
+    fn readings(&self) -> (Readings, Readings) {
+        (self.table.meter.readings(), self.queue_meter.readings())
+    }
+}
+
+fn requests(readings: &Readings) -> Vec<(&str, u32)> {
+    readings.requests.iter().map(|(operation, count)| (operation.as_str(), *count)).collect()
+}
+
+const ALICE: &str = r#"{"type":"csv-generation","payload":{"name":"Alice","score":95}}"#;
+
+#[tokio::test]
+async fn a_successful_job_costs_three_writes_no_read_and_one_send() {
+    let metered = Metered::start().await;
+    let id = metered.submit(ALICE, Some("order-1")).await;
+    metered.work(&id).await;
+    let job = metered.store().find(id.parse().expect("an id")).await.expect("answers").expect("is there");
+    assert_eq!(job.status().as_str(), "completed");
+
+    let (table, queue) = metered.readings();
+    let without_our_own_look: Vec<_> = requests(&table).into_iter().filter(|(name, _)| *name != "GetItem").collect();
+    assert_eq!(without_our_own_look, [("PutItem", 1), ("UpdateItem", 2)]);
+    assert_eq!(requests(&queue), [("SendMessage", 1)]);
+    // The item and both indexes; the item and nothing else; the item and its way out of the index `due`.
+    let names = ["accept", "claim", "commit"];
+    for (name, units) in names.iter().zip(&table.write_units) {
+        println!("write units of {name}: {units}");
+    }
+    println!("write units of a successful job: {}", table.write_units.iter().sum::<f64>());
+    assert_eq!(table.write_units, [3.0, 1.0, 2.0]);
+}
+
+#[tokio::test]
+async fn a_repeated_submission_costs_one_write_and_no_send() {
+    let metered = Metered::start().await;
+    metered.submit(ALICE, Some("order-1")).await;
+    let (_, queue) = metered.readings();
+    metered.submit(ALICE, Some("order-1")).await;
+    let (table, queue_after) = metered.readings();
+    assert_eq!(requests(&table), [("PutItem", 2)]);
+    assert_eq!(queue, queue_after);
+}
+
+#[tokio::test]
+async fn a_sweep_over_nothing_costs_one_query_per_shard() {
+    let metered = Metered::start().await;
+    let sweeper = Sweeper { store: metered.store(), queue: metered.queue.clone(), clock: Arc::new(SystemClock) };
+    sweeper.handle(SystemTime::now() + Duration::from_secs(50)).await.expect("swept");
+    let (table, queue) = metered.readings();
+    assert_eq!(requests(&table), [("Query", 4)]);
+    assert_eq!(requests(&queue), []);
+}
+
+#[tokio::test]
+async fn a_typical_job_is_one_write_unit_large() {
+    let metered = Metered::start().await;
+    let id = metered.submit(ALICE, None).await;
+    metered.work(&id).await;
+    let key = aws_sdk_dynamodb::types::AttributeValue::S(id);
+    let item = metered.table.client().get_item().table_name(NAME).key("id", key).send().await.expect("answers");
+    let item = item.item.expect("is there");
+    let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
+    println!("bytes of a completed job's item: {bytes}");
+    assert!(bytes <= 1024, "{bytes} bytes");
+}
+
+/// The size of a value as DynamoDB counts it, rounded up where its documentation is vague.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+fn size(value: &aws_sdk_dynamodb::types::AttributeValue) -> usize {
+    use aws_sdk_dynamodb::types::AttributeValue as Value;
+    match value {
+        Value::S(text) => text.len(),
+        Value::N(digits) => digits.len() / 2 + 2,
+        Value::L(list) => 3 + list.iter().map(|value| size(value) + 1).sum::<usize>(),
+        Value::M(map) => 3 + map.iter().map(|(name, value)| name.len() + size(value) + 1).sum::<usize>(),
+        _ => 1,
+    }
+}

@@ -1,0 +1,68 @@
+//! The SQS queue and, once more, the DynamoDB store keep their contracts on the local AWS.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use local::engine::{Engine, Folders, install};
+use shared::contract::Consumer;
+use shared::id::JobId;
+use shared::ports::{Message, Receipt};
+use shared_aws::dynamodb::DynamoStore;
+use shared_aws::sqs::SqsQueue;
+use tests::system::{sqs_client, target_dir};
+use tests::table::{Meter, NAME, client_of, definition};
+
+#[tokio::test]
+async fn the_ports_on_the_local_aws_keep_their_contracts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let packages = install(&target_dir(), &|line| eprintln!("{line}")).await.expect("installed");
+    let folders = Folders::below(folder.path()).expect("folders");
+    let engine = Engine::start(&packages, &folders).await.expect("started");
+    tokio::join!(queue_contract(engine.url()), store_contract(engine.url()));
+}
+
+async fn queue_contract(aws_url: &str) {
+    let client = sqs_client(aws_url);
+    let create = client.create_queue().queue_name("jobs");
+    let create = create.attributes(aws_sdk_sqs::types::QueueAttributeName::VisibilityTimeout, "2");
+    let url = create.send().await.expect("created").queue_url.expect("an address");
+    let queue = SqsQueue::with_client(client.clone(), url.clone());
+    shared::contract::job_queue(&queue, &SqsConsumer { client, url }).await;
+}
+
+struct SqsConsumer {
+    client: aws_sdk_sqs::Client,
+    url: String,
+}
+
+#[async_trait]
+impl Consumer for SqsConsumer {
+    async fn receive_within(&self, time: Duration) -> Option<(JobId, Receipt)> {
+        let end = tokio::time::Instant::now() + time;
+        loop {
+            let received = self.client.receive_message().queue_url(&self.url).send().await.expect("SQS answers");
+            if let Some(message) = received.messages().first() {
+                let job_id = Message::job_named_in(message.body().expect("a body")).expect("a job");
+                return Some((job_id, Receipt(message.receipt_handle().expect("a receipt").to_owned())));
+            }
+            if tokio::time::Instant::now() >= end {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn acknowledge(&self, receipt: &Receipt) {
+        let delete = self.client.delete_message().queue_url(&self.url).receipt_handle(&receipt.0);
+        delete.send().await.expect("deleted");
+    }
+}
+
+async fn store_contract(aws_url: &str) {
+    let create = reqwest::Client::new().post(aws_url).header("x-amz-target", "DynamoDB_20120810.CreateTable");
+    let create = create.header("content-type", "application/x-amz-json-1.0").body(definition().to_string());
+    let created = create.send().await.expect("DynamoDB answers");
+    assert!(created.status().is_success(), "{created:?}");
+    let client = client_of(aws_url, &Meter::default());
+    shared::contract::job_store(&DynamoStore::with_client(client, NAME.to_owned())).await;
+}
