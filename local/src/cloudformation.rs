@@ -63,7 +63,8 @@ fn with_code(template: &str, functions: &[Function]) -> anyhow::Result<String> {
         }
         if line.trim() == "CodeUri: ." {
             let function = functions.iter().find(|function| Some(function.name) == binary);
-            let function = function.with_context(|| format!("template.yaml names a binary that is not built: {binary:?}"))?;
+            let function =
+                function.with_context(|| format!("template.yaml names a binary that is not built: {binary:?}"))?;
             lines.push(line.replace("CodeUri: .", &format!("CodeUri: s3://{CODE_BUCKET}/{}", function.file_name)));
             placed += 1;
         } else {
@@ -111,7 +112,9 @@ impl LocalAws {
                 Some("CREATE_COMPLETE" | "UPDATE_COMPLETE") => {
                     return Ok(texts(&stack, "OutputKey").into_iter().zip(texts(&stack, "OutputValue")).collect());
                 }
-                Some(status) if status.ends_with("_IN_PROGRESS") => tokio::time::sleep(Duration::from_millis(100)).await,
+                Some(status) if status.ends_with("_IN_PROGRESS") => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
                 status => {
                     let events = self.call("DescribeStackEvents", &[]).await?;
                     let reasons = texts(&events, "ResourceStatusReason").join("; ");

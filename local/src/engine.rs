@@ -140,7 +140,10 @@ async fn port_of(data_dir: &Path) -> anyhow::Result<u16> {
     if let Ok(port) = std::fs::read_to_string(&file) {
         let port = port.trim().parse().with_context(|| format!("{} does not hold a port", file.display()))?;
         TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
-            format!("port {port}, on which {} was made, is taken: stop what listens there, or give another --data-dir", data_dir.display())
+            format!(
+                "port {port}, on which {} was made, is taken: stop what listens there, or give another --data-dir",
+                data_dir.display()
+            )
         })?;
         return Ok(port);
     }

@@ -9,7 +9,8 @@ use serde_json::Value;
 /// Reads along in the logs of all functions, from their present ends on, and gives `tell` a line for each event of a
 /// job. Never returns.
 pub async fn follow(logs: PathBuf, tell: impl Fn(&str)) {
-    let mut tails: Vec<_> = ["api", "worker", "sweeper"].map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).into();
+    let mut tails: Vec<_> =
+        ["api", "worker", "sweeper"].map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).into();
     loop {
         for tail in &mut tails {
             for line in tail.new_lines() {
@@ -63,10 +64,16 @@ fn readable(line: &str) -> Option<String> {
     let millis = |name: &str| number(name).map_or_else(String::new, |millis| format!("{millis} ms"));
     let error = text("error").unwrap_or_default();
     let what = match event {
-        "accepted" if line.get("announced") == Some(&Value::Bool(false)) => format!("{}  (the sweeper will announce it)", millis("duration_ms")),
+        "accepted" if line.get("announced") == Some(&Value::Bool(false)) => {
+            format!("{}  (the sweeper will announce it)", millis("duration_ms"))
+        }
         "accepted" => millis("duration_ms"),
         "started" => format!("attempt {attempt}, after waiting {}", millis("wait_ms")),
-        "retrying" => format!("attempt {attempt}{of} failed after {}: {error}; next in {}", millis("duration_ms"), millis("retry_in_ms")),
+        "retrying" => format!(
+            "attempt {attempt}{of} failed after {}: {error}; next in {}",
+            millis("duration_ms"),
+            millis("retry_in_ms")
+        ),
         "completed" => format!("{}  attempt {attempt}", millis("duration_ms")),
         "failed" => format!("attempt {attempt}{of} after {}: {error}", millis("duration_ms")),
         "left" => return None,

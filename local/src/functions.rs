@@ -65,8 +65,8 @@ async fn cargo_build(workspace: &Path) -> anyhow::Result<Vec<(&'static str, Path
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    let build = command.current_dir(workspace).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
-    let output = build.context("failed to start cargo")?.wait_with_output().await.context("failed to run cargo")?;
+    let cargo = command.current_dir(workspace).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
+    let output = cargo.context("failed to start cargo")?.wait_with_output().await.context("failed to run cargo")?;
     ensure!(output.status.success(), "the functions do not build");
 
     let messages: Vec<CargoMessage> =
@@ -87,6 +87,6 @@ fn pack(name: &'static str, executable: &Path) -> anyhow::Result<Function> {
     zip.start_file("bootstrap", fast.unix_permissions(0o755)).context("failed to pack")?;
     zip.write_all(&code).context("failed to pack")?;
     let zip = zip.finish().context("failed to pack")?.into_inner();
-    let hash: String = Sha256::digest(&code)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(&Sha256::digest(&code)[..8]);
     Ok(Function { name, zip, file_name: format!("{name}-{hash}.zip") })
 }

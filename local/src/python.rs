@@ -18,7 +18,7 @@ pub async fn install(
     downloading: &(dyn Fn() + Sync),
 ) -> anyhow::Result<PathBuf> {
     check_python().await?;
-    let hash: String = Sha256::digest(requirements)[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(&Sha256::digest(requirements)[..6]);
     let packages = target_dir.join(format!("{name}-{hash}"));
     if packages.exists() {
         return Ok(packages);

@@ -48,7 +48,8 @@ impl Stack {
         report("starting the local AWS");
         let engine = Engine::start(&packages, &folders).await?;
         report("deploying template.yaml");
-        let template = std::fs::read_to_string(workspace().join("template.yaml")).context("failed to read template.yaml")?;
+        let template =
+            std::fs::read_to_string(workspace().join("template.yaml")).context("failed to read template.yaml")?;
         let parameters = environment.parameters(&working_dir);
         let outputs = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await?;
 

@@ -120,11 +120,7 @@ fn ids(jobs: &[Job]) -> Vec<JobId> {
 
 async fn end(store: &dyn JobStore, job: &Job) {
     let now = START + PLENTY * 60;
-    for change in [
-        Change::CancelPending { now },
-        Change::RequestCancel { now },
-        Change::ExpireCancelled { now },
-    ] {
+    for change in [Change::CancelPending { now }, Change::RequestCancel { now }, Change::ExpireCancelled { now }] {
         store.change_if_allowed(job.id, &change).await.expect("answers");
     }
     let job = store.find(job.id).await.expect("answers").expect("is there");
@@ -133,7 +129,8 @@ async fn end(store: &dyn JobStore, job: &Job) {
 
 /// A job of two attempts with a timeout of 10 s, accepted at [`START`].
 fn job(number: u16) -> Job {
-    let body = br#"{"type":"csv-generation","payload":{"name":"Alice","score":95},"max_attempts":2,"timeout_seconds":10}"#;
+    let body =
+        br#"{"type":"csv-generation","payload":{"name":"Alice","score":95},"max_attempts":2,"timeout_seconds":10}"#;
     let mut random = [0; 10];
     SeededEntropy::new(number.into()).fill(&mut random);
     random[..2].copy_from_slice(&number.to_be_bytes());

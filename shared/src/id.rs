@@ -25,8 +25,8 @@ impl JobId {
     /// The id that belongs to one idempotency key of one tenant, the same each time: UUID version 8 (RFC 9562) of
     /// HMAC-SHA256 over both. Keyed with the deployment's own `secret`, so that nobody can compute the id of
     /// another tenant's job from a guessed key.
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "HMAC takes a key of any length, RFC 2104")]
     pub fn from_key(secret: &str, tenant: &Tenant, key: &str) -> Self {
-        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length, RFC 2104")]
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key length");
         mac.update(tenant.as_str().as_bytes());
         mac.update(&[0]); // no tenant contains it, so (tenant, key) pairs cannot run into each other

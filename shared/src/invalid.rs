@@ -46,7 +46,11 @@ fn describe(parent: String, error: &serde_json::Error) -> InvalidField {
     let quoted = sentence.split('`').nth(1).unwrap_or_default().to_owned();
     let inner = |problem: &str| {
         let field = InvalidField::new(quoted.clone(), problem);
-        if parent.is_empty() || parent == quoted { field } else { field.within(parent.trim_end_matches(&format!(".{quoted}"))) }
+        if parent.is_empty() || parent == quoted {
+            field
+        } else {
+            field.within(parent.trim_end_matches(&format!(".{quoted}")))
+        }
     };
     if sentence.starts_with("missing field") {
         inner("is required")
@@ -59,7 +63,7 @@ fn describe(parent: String, error: &serde_json::Error) -> InvalidField {
     }
 }
 
-/// serde_json's message without its " at line 1 column 2", which would count from the wrong start.
+/// `serde_json`'s message without its " at line 1 column 2", which would count from the wrong start.
 struct WithoutPosition<'a>(&'a serde_json::Error);
 
 impl fmt::Display for WithoutPosition<'_> {

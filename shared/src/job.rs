@@ -106,9 +106,9 @@ impl Job {
     pub fn finished_at(&self) -> Option<Timestamp> {
         match self.state {
             State::Pending { .. } | State::Processing { .. } => None,
-            State::Completed { finished_at, .. }
-            | State::Failed { finished_at }
-            | State::Cancelled { finished_at } => Some(finished_at),
+            State::Completed { finished_at, .. } | State::Failed { finished_at } | State::Cancelled { finished_at } => {
+                Some(finished_at)
+            }
         }
     }
 
@@ -220,6 +220,6 @@ impl Fingerprint {
             digest.update(part.as_bytes());
         }
         let bytes = digest.finalize();
-        Self(bytes[..16].iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex::encode(&bytes[..16]))
     }
 }

@@ -103,7 +103,8 @@ impl MemoryQueue {
         let now = self.clock.now();
         let mut messages = locked(&self.messages);
         let worn_out = |message: &Queued| message.visible_at <= now && message.receives >= self.most_receives;
-        locked(&self.dead_letters).extend(messages.iter().filter(|message| worn_out(message)).map(|message| message.job_id));
+        locked(&self.dead_letters)
+            .extend(messages.iter().filter(|message| worn_out(message)).map(|message| message.job_id));
         messages.retain(|message| !worn_out(message));
         let message = messages.iter_mut().find(|message| message.visible_at <= now)?;
         message.visible_at = now + self.visibility_timeout;

@@ -80,7 +80,9 @@ impl Submission {
         let body: Body<'_> = read_fields(whole)?;
         let Some(job_type) = JobType::named(&body.job_type) else {
             let known: Vec<_> = JobType::ALL.iter().map(|known| known.policy().name).collect();
-            return Err(InvalidField::new("type", format!("is not a known job type; known are {}", known.join(", "))).into());
+            return Err(
+                InvalidField::new("type", format!("is not a known job type; known are {}", known.join(", "))).into()
+            );
         };
         (job_type.policy().check)(body.payload.get()).map_err(|invalid| invalid.within("payload"))?;
         Ok(Self {
@@ -162,9 +164,11 @@ pub struct Origin {
 
 impl Start {
     fn parse(delay_seconds: Option<u64>, run_at: Option<&str>, now: Timestamp) -> Result<Self, InvalidField> {
-        let too_far = |field| InvalidField::new(field, format!("must be at most {} days ahead", LONGEST_DELAY.as_secs() / 86_400));
+        let too_far = |field| {
+            InvalidField::new(field, format!("must be at most {} days ahead", LONGEST_DELAY.as_secs() / 86_400))
+        };
         match (delay_seconds, run_at) {
-            (None, None) | (Some(0), None) => Ok(Self::Now),
+            (None | Some(0), None) => Ok(Self::Now),
             (Some(_), Some(_)) => Err(InvalidField::new("run_at", "and `delay_seconds` cannot both be given")),
             (Some(seconds), None) if seconds > LONGEST_DELAY.as_secs() => Err(too_far("delay_seconds")),
             (Some(seconds), None) => Ok(Self::After(Duration::from_secs(seconds))),
@@ -213,7 +217,10 @@ mod tests {
         assert_eq!(of("[]"), "`body` must be an object");
         assert_eq!(of("{}"), "`type` is required");
         assert_eq!(of(r#"{"type":"csv-generation"}"#), "`payload` is required");
-        assert_eq!(of(r#"{"type":5,"payload":{}}"#), "`type` does not fit: invalid type: integer `5`, expected a string");
+        assert_eq!(
+            of(r#"{"type":5,"payload":{}}"#),
+            "`type` does not fit: invalid type: integer `5`, expected a string"
+        );
         assert!(of(r#"{"type":"nope","payload":{}}"#).starts_with("`type` is not a known job type; known are csv-"));
         let with = |option: &str| of(&format!(r#"{{"type":"csv-generation","payload":{{"a":1}},{option}}}"#));
         assert_eq!(with(r#""extra":1"#), "`extra` is not a known field");

@@ -48,7 +48,8 @@ impl SmtpServer {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
             taken.extend(arriving.try_iter());
-            let to_them = |message: &&Value| message["to"].as_array().is_some_and(|to| to.iter().any(|one| one == recipient));
+            let to_them =
+                |message: &&Value| message["to"].as_array().is_some_and(|to| to.iter().any(|one| one == recipient));
             let found: Vec<_> = taken.iter().filter(to_them).cloned().collect();
             if !found.is_empty() || Instant::now() > end {
                 return found;

@@ -16,7 +16,8 @@ const ALICE: &str = r#"{"type":"csv-generation","payload":{"name":"Alice","score
 #[tokio::test]
 async fn a_job_is_accepted_and_can_be_looked_at() {
     let world = World::new();
-    let headers = [("x-request-id", "my-request"), ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
+    let headers =
+        [("x-request-id", "my-request"), ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
     let accepted = world.post("/jobs", &headers, ALICE).await;
     assert_eq!(accepted.status, StatusCode::ACCEPTED);
     assert_eq!(accepted.headers["x-request-id"], "my-request");
@@ -52,13 +53,15 @@ async fn an_email_is_accepted_as_the_payload_itself() {
     assert_eq!((refused.status.as_u16(), &refused.body["field"]), (422, &"subject".into()));
 }
 
-/// Every kind of bad input: what is sent, the status, and the field that the answer names.
+/// What is sent, with which headers; the status, and the field that the answer names.
+type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str);
+
 #[tokio::test]
 async fn bad_input_is_refused_by_name_and_nothing_is_stored() {
     let world = World::new();
     let huge = format!(r#"{{"type":"csv-generation","payload":{{"a":"{}"}}}}"#, "x".repeat(256 * 1024));
     let long_key = "k".repeat(256);
-    let cases: &[(&str, &[(&str, &str)], u16, &str)] = &[
+    let cases: &[Refused<'_>] = &[
         ("{", &[], 400, "body"),
         ("", &[], 400, "body"),
         ("[]", &[], 422, "body"),
@@ -175,7 +178,11 @@ async fn a_job_whose_message_could_not_be_sent_is_accepted_and_brought_to_its_en
 
 #[tokio::test]
 async fn a_job_with_a_delay_starts_after_it_however_long_it_is() {
-    for (option, delay) in [(r#""delay_seconds":100"#, 100), (r#""delay_seconds":2000"#, 2000), (r#""run_at":"2027-01-15T09:00:00Z""#, 3600)] {
+    for (option, delay) in [
+        (r#""delay_seconds":100"#, 100),
+        (r#""delay_seconds":2000"#, 2000),
+        (r#""run_at":"2027-01-15T09:00:00Z""#, 3600),
+    ] {
         let world = World::new();
         let body = ALICE.replace("}}", &format!("}},{option}}}"));
         let id = world.submit(&body).await;

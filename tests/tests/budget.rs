@@ -1,5 +1,7 @@
 //! What a job costs in requests and write units, counted at the clients.
 
+#![expect(clippy::print_stdout, reason = "the figures are for people too")]
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

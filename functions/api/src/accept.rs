@@ -34,11 +34,7 @@ pub async fn accept(
     let now = api.clock.now();
     let id = match key {
         Some(key) => JobId::from_key(&api.idempotency_secret, &tenant, &key.0),
-        None => {
-            let mut random = [0; 10];
-            api.entropy.fill(&mut random);
-            JobId::at(now, random)
-        }
+        None => api.fresh_id(now),
     };
     let job = submission.into_job(id, tenant, now, origin);
     match api.store.insert_if_absent(&job).await? {

@@ -19,6 +19,7 @@ use shared::invalid::InvalidField;
 use shared::job_type::JobType;
 use shared::ports::{Clock, Entropy, JobQueue, JobStore};
 use shared::submission::{LONGEST_BODY, Submission};
+use shared::time::Timestamp;
 
 use crate::accept::{Accepted, IdempotencyKey};
 use crate::problem::Problem;
@@ -37,6 +38,15 @@ pub struct Api {
     pub entropy: Arc<dyn Entropy>,
     /// Turns idempotency keys into job ids; see [`JobId::from_key`].
     pub idempotency_secret: String,
+}
+
+impl Api {
+    /// An id that nothing else has.
+    fn fresh_id(&self, now: Timestamp) -> JobId {
+        let mut random = [0; 10];
+        self.entropy.fill(&mut random);
+        JobId::at(now, random)
+    }
 }
 
 /// All routes. Every answer carries `X-Request-Id`, and every error is a problem body (RFC 9457).
@@ -94,10 +104,7 @@ async fn answer(
     Ok((StatusCode::ACCEPTED, location, replayed, body).into_response())
 }
 
-async fn show(
-    State(api): State<Arc<Api>>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Json<JobView>, Problem> {
+async fn show(State(api): State<Arc<Api>>, id: Result<Path<String>, PathRejection>) -> Result<Json<JobView>, Problem> {
     let id = id.ok().and_then(|Path(id)| id.parse::<JobId>().ok()).ok_or_else(|| {
         Problem::field(StatusCode::BAD_REQUEST, &InvalidField::new("job_id", "must be a UUID with hyphens"))
     })?;

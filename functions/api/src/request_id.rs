@@ -8,7 +8,6 @@ use axum::middleware::Next;
 use axum::response::Response;
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
-use shared::id::JobId;
 use shared::submission::Origin;
 
 use crate::Api;
@@ -36,7 +35,9 @@ impl RequestId {
 
 /// Gives the request its id, and the answer the same.
 pub async fn attach(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let id = from_caller(request.headers()).or_else(|| from_gateway(&request)).unwrap_or_else(|| fresh(&api));
+    let id = from_caller(request.headers())
+        .or_else(|| from_gateway(&request))
+        .unwrap_or_else(|| api.fresh_id(api.clock.now()).to_string());
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -56,12 +57,6 @@ fn from_gateway(request: &Request) -> Option<String> {
         RequestContext::ApiGatewayV2(context) => context.request_id.clone(),
         _ => None,
     }
-}
-
-fn fresh(api: &Api) -> String {
-    let mut random = [0; 10];
-    api.entropy.fill(&mut random);
-    JobId::at(api.clock.now(), random).to_string()
 }
 
 /// Version 00 of <https://www.w3.org/TR/trace-context/#traceparent-header>.

@@ -121,10 +121,12 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
                 Err(error) => unwritten(job, &error),
             }
         }
-        Refusal::CancelRequested => match worker.store.change_if_allowed(job.id, &Change::ExpireCancelled { now }).await {
-            Ok(_) => Verdict::Done,
-            Err(error) => unwritten(job, &error),
-        },
+        Refusal::CancelRequested => {
+            match worker.store.change_if_allowed(job.id, &Change::ExpireCancelled { now }).await {
+                Ok(_) => Verdict::Done,
+                Err(error) => unwritten(job, &error),
+            }
+        }
         Refusal::AlreadyApplied | Refusal::Fenced | Refusal::MovedOn => Verdict::Return,
     }
 }

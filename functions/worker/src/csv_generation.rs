@@ -34,7 +34,9 @@ fn to_csv(table: &CsvGeneration, guard: bool) -> Result<Vec<u8>, csv::Error> {
             let header: IndexSet<&String> = rows.iter().flat_map(Row::keys).collect();
             file.write_record(header.iter().map(|key| disarm(key)))?;
             for row in rows {
-                file.write_record(header.iter().map(|key| row.get(*key).map_or_else(String::new, |cell| disarm(cell))))?;
+                file.write_record(
+                    header.iter().map(|key| row.get(*key).map_or_else(String::new, |cell| disarm(cell))),
+                )?;
             }
         }
     }
@@ -81,12 +83,17 @@ mod tests {
 
     #[test]
     fn what_needs_quotes_has_them() {
-        assert_eq!(csv(r#"{"a,b":"say \"hi\"","c":"two\nlines"}"#), "key,value\n\"a,b\",\"say \"\"hi\"\"\"\nc,\"two\nlines\"\n");
+        assert_eq!(
+            csv(r#"{"a,b":"say \"hi\"","c":"two\nlines"}"#),
+            "key,value\n\"a,b\",\"say \"\"hi\"\"\"\nc,\"two\nlines\"\n"
+        );
     }
 
     #[test]
     fn formulas_are_disarmed_and_numbers_are_not() {
-        for formula in ["=1+1", "+1", "-1+1", "-", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "-1e", "-.5", "--1", "-1.2.3", "-inf"] {
+        for formula in
+            ["=1+1", "+1", "-1+1", "-", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "-1e", "-.5", "--1", "-1.2.3", "-inf"]
+        {
             assert!(is_formula(formula), "{formula:?}");
         }
         for harmless in ["", "1", "-1", "-12.50", "-1e5", "-1E+5", "a=1", " x"] {

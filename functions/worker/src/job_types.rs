@@ -37,7 +37,8 @@ pub trait Run: Payload {
 const LONGEST_RESULT: usize = 64 * 1024;
 
 async fn run_as<T: Run>(payload: &str, context: Context) -> Result<Json, JobError> {
-    let payload = T::parse(payload).map_err(|error| JobError::give_up("the payload does not fit its type").detail(error))?;
+    let payload =
+        T::parse(payload).map_err(|error| JobError::give_up("the payload does not fit its type").detail(error))?;
     let output = payload.run(context).await?;
     let result = Json::of(&output).map_err(|error| JobError::give_up("the result has no JSON form").detail(error))?;
     if result.as_str().len() > LONGEST_RESULT {

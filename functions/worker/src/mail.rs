@@ -88,7 +88,9 @@ pub enum Delivered {
 /// server has no way to take; all else may pass.
 fn from_smtp(error: &SmtpError) -> JobError {
     let failed = match error.status().map(u16::from) {
-        Some(code) if error.is_permanent() => JobError::give_up(format!("the mail server refused the e-mail with {code}")),
+        Some(code) if error.is_permanent() => {
+            JobError::give_up(format!("the mail server refused the e-mail with {code}"))
+        }
         Some(code) => JobError::retry(format!("the mail server did not take the e-mail now, with {code}")),
         None if error.is_client() => JobError::give_up("the mail server has no way to take the e-mail"),
         None => JobError::retry("the mail server could not be reached"),

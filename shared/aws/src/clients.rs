@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_config::BehaviorVersion;
 pub use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 
 /// One try of one request. DynamoDB and SQS answer in milliseconds; after this long the answer is lost.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -209,22 +209,21 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
             .only_if("attribute_not_exists(#cancel_requested)")
             .fails(id, *now, error, tenant)?,
         Change::YieldToCancel { now, fence } => {
-            Update::default().held_by(fence)?.only_if("attribute_exists(#cancel_requested)").is_cancelled(*now)?
+            Update::default().held_by(fence)?.only_if("attribute_exists(#cancel_requested)").cancels(*now)?
         }
         Change::Expire { now, tenant } => Update::default()
             .abandoned_before(*now)?
             .only_if("attribute_not_exists(#cancel_requested)")
             .only_if("#attempts >= #max_attempts")
             .fails(id, *now, ABANDONED, tenant)?,
-        Change::ExpireCancelled { now } => Update::default()
-            .abandoned_before(*now)?
-            .only_if("attribute_exists(#cancel_requested)")
-            .is_cancelled(*now)?,
+        Change::ExpireCancelled { now } => {
+            Update::default().abandoned_before(*now)?.only_if("attribute_exists(#cancel_requested)").cancels(*now)?
+        }
         Change::Postpone { seen_due_at, due_at } => {
             Update::default().only_if("#due_at = :seen").value(":seen", seen_due_at)?.set("due_at", due_at)?
         }
         Change::CancelPending { now } => {
-            Update::default().only_if("#status = :pending").value(":pending", Status::Pending)?.is_cancelled(*now)?
+            Update::default().only_if("#status = :pending").value(":pending", Status::Pending)?.cancels(*now)?
         }
         Change::RequestCancel { now } => Update::default()
             .only_if("#status = :processing")
@@ -281,7 +280,7 @@ impl Update {
             .happens(&Event::Failed { at: now, error: error.to_owned() })
     }
 
-    fn is_cancelled(self, now: Timestamp) -> Result<Self, StoreError> {
+    fn cancels(self, now: Timestamp) -> Result<Self, StoreError> {
         self.ends(now, Status::Cancelled)?.happens(&Event::Cancelled { at: now })
     }
 
@@ -294,7 +293,13 @@ impl Update {
         self.set_to(name, &placeholder, &placeholder, value)
     }
 
-    fn set_to(mut self, name: &str, expression: &str, placeholder: &str, value: impl Serialize) -> Result<Self, StoreError> {
+    fn set_to(
+        mut self,
+        name: &str,
+        expression: &str,
+        placeholder: &str,
+        value: impl Serialize,
+    ) -> Result<Self, StoreError> {
         self.set.push(format!("#{name} = {expression}"));
         self.value(placeholder, value)
     }
@@ -316,7 +321,8 @@ impl Update {
     }
 
     fn expression(&self) -> String {
-        let removed = if self.remove.is_empty() { String::new() } else { format!(" REMOVE {}", self.remove.join(", ")) };
+        let removed =
+            if self.remove.is_empty() { String::new() } else { format!(" REMOVE {}", self.remove.join(", ")) };
         format!("SET {}{removed}", self.set.join(", "))
     }
 
@@ -346,10 +352,8 @@ fn no_answer<E>(error: SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let stays = matches!(
-        error.code(),
-        Some("ValidationException" | "ResourceNotFoundException" | "AccessDeniedException")
-    );
+    let stays =
+        matches!(error.code(), Some("ValidationException" | "ResourceNotFoundException" | "AccessDeniedException"));
     let source: Source = Box::new(error);
     if stays { StoreError::Refused(source) } else { StoreError::Unavailable(source) }
 }

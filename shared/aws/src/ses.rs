@@ -46,7 +46,7 @@ impl Ses {
         let send = self.0.send_email().from_email_address(from);
         let send = send.destination(Destination::builder().set_to_addresses(Some(to)).build());
         match send.content(EmailContent::builder().raw(message).build()).send().await {
-            Ok(sent) => Ok(sent.message_id.unwrap_or_default()),
+            Ok(answer) => Ok(answer.message_id.unwrap_or_default()),
             Err(error) => {
                 let code = error.code().unwrap_or("no answer").to_owned();
                 match error.as_service_error() {

@@ -76,7 +76,10 @@ impl WorkerSettings {
             output: OutputUrl::parse(&optional(lookup, "OUTPUT_URL", "file://output"))?,
             mail: MailUrl::parse(&optional(lookup, "MAIL_URL", "file://output/mail"))?,
             mail_from: optional(lookup, "MAIL_FROM", "dray@example.com"),
-            retry: RetryPolicy { base: retry_base(&optional(lookup, "RETRY_BASE_SECONDS", "10"))?, cap: LONGEST_BACKOFF },
+            retry: RetryPolicy {
+                base: retry_base(&optional(lookup, "RETRY_BASE_SECONDS", "10"))?,
+                cap: LONGEST_BACKOFF,
+            },
             csv_formula_guard: switch("CSV_FORMULA_GUARD", &optional(lookup, "CSV_FORMULA_GUARD", "on"))?,
         })
     }

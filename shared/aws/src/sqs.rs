@@ -81,7 +81,8 @@ impl SqsQueue {
             let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(message.body());
             entry.delay_seconds(whole_seconds(message.delay)).build()
         };
-        let entries = batch.iter().enumerate().map(entry).collect::<Result<_, _>>().map_err(|e| QueueError(e.into()))?;
+        let entries =
+            batch.iter().enumerate().map(entry).collect::<Result<_, _>>().map_err(|e| QueueError(e.into()))?;
         let send = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let answer = send.send().await.map_err(not_taken)?;
         Ok(answer.failed().iter().filter_map(|failed| failed.id().parse().ok()).collect())

@@ -30,7 +30,9 @@ pub fn start(function: &str, lookup: Lookup<'_>) -> Result<(), SettingError> {
     let registry = tracing_subscriber::registry().with(targets);
     // A second start in one process (in tests) leaves the first one's logging in place.
     let _ = match lookup("LOG_FORMAT").as_deref() {
-        None | Some("json") => registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init(),
+        None | Some("json") => {
+            registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init()
+        }
         Some("pretty") => registry.with(lines.with_ansi(false)).try_init(),
         Some(_) => return Err(SettingError::Wrong("LOG_FORMAT", "it must be json or pretty".to_owned())),
     };

@@ -46,7 +46,8 @@ impl Payload for CsvGeneration {
         let rows: Vec<Row> = rows.into_iter().map(|fields| fields.0).collect();
         let columns = rows.iter().flat_map(Row::keys).collect::<HashSet<_>>().len();
         if rows.len() * columns > MOST_CELLS {
-            let size = format!("makes a table of {} rows and {columns} columns; {MOST_CELLS} cells is the most", rows.len());
+            let size =
+                format!("makes a table of {} rows and {columns} columns; {MOST_CELLS} cells is the most", rows.len());
             return Err(InvalidField::new("", size));
         }
         Ok(Self::Table(rows))
@@ -124,10 +125,7 @@ mod tests {
         let of = |json: &str| CsvGeneration::parse(json).expect_err(json).within("payload").to_string();
         assert_eq!(of("3"), "`payload` must be an object, or an array of objects");
         assert_eq!(of("[]"), "`payload` must have at least one row");
-        assert_eq!(
-            of(r#"{"a":{"b":1}}"#),
-            "`payload.a` does not fit: a cell is a text, a number, true, false or null"
-        );
+        assert_eq!(of(r#"{"a":{"b":1}}"#), "`payload.a` does not fit: a cell is a text, a number, true, false or null");
         assert_eq!(
             of(r#"[{"a":1},{"a":[]}]"#),
             "`payload[1].a` does not fit: a cell is a text, a number, true, false or null"

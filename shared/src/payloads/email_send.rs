@@ -137,12 +137,17 @@ mod tests {
             of(r#"{"to":"a@example.com","subject":"s\r\nBcc: e@example.com","body":"b"}"#),
             "`payload.subject` must be one line without control characters"
         );
-        assert_eq!(of(r#"{"to":"a@example.com","from":"x","subject":"s","body":"b"}"#), "`payload.from` is not a known field");
+        assert_eq!(
+            of(r#"{"to":"a@example.com","from":"x","subject":"s","body":"b"}"#),
+            "`payload.from` is not a known field"
+        );
     }
 
     #[test]
     fn no_address_smuggles_in_a_header() {
-        for address in ["a@example.com\r\nBcc: e@example.com", "\"a\r\nb\" <a@example.com>", "a@example.com, b@example.com"] {
+        for address in
+            ["a@example.com\r\nBcc: e@example.com", "\"a\r\nb\" <a@example.com>", "a@example.com, b@example.com"]
+        {
             let json = serde_json::json!({"to": address, "subject": "s", "body": "b"}).to_string();
             assert!(EmailSend::parse(&json).is_err(), "{address:?}");
         }

@@ -55,7 +55,9 @@ async fn api_get() {
     let mut body = body_of(&answer);
     assert_eq!(body["job_id"], id.to_string());
     // The sweeper may have had it by now.
-    for name in ["status", "attempts", "history", "updated_at", "started_at", "finished_at", "duration_ms", "result", "run_at"] {
+    for name in
+        ["status", "attempts", "history", "updated_at", "started_at", "finished_at", "duration_ms", "result", "run_at"]
+    {
         body[name] = Value::Null;
     }
     insta::assert_json_snapshot!(body);
@@ -80,7 +82,10 @@ async fn sqs_mixed_batch() {
     let answer = system.invoke("WorkerFunctionName", fixture("sqs-mixed-batch.json")).await;
     let mut returned: Vec<_> = answer["batchItemFailures"].as_array().expect("a list").clone();
     returned.sort_by_key(ToString::to_string);
-    assert_eq!(returned, [json!({ "itemIdentifier": "message-failing" }), json!({ "itemIdentifier": "message-undecodable" })]);
+    assert_eq!(
+        returned,
+        [json!({ "itemIdentifier": "message-failing" }), json!({ "itemIdentifier": "message-undecodable" })]
+    );
     assert!(matches!(status(system, good).await, Status::Completed | Status::Processing));
     assert_eq!(status(system, failing).await, Status::Failed);
 }

@@ -24,13 +24,18 @@ async fn a_csv_job_ends_completed_with_its_file_on_disk() {
 #[tokio::test]
 async fn an_email_job_reaches_a_real_mail_server() {
     let system = system();
-    let email = r#"{"to":["ada@example.com","bob@example.com"],"subject":"Grüße","body":"Dear both","html":"<p>Dear both"}"#;
+    let email =
+        r#"{"to":["ada@example.com","bob@example.com"],"subject":"Grüße","body":"Dear both","html":"<p>Dear both"}"#;
     let (status, _, answer) = system.post("/jobs/email", &[], email).await;
     assert_eq!(status, 202, "{answer}");
     let id = answer["job_id"].as_str().expect("an id");
     let job = system.job_once(id, &ENDS, SOON).await;
     let message_id = format!("<{id}@example.com>");
-    assert_eq!((&job["status"], &job["result"]["message_id"]), (&"completed".into(), &message_id.clone().into()), "{job}");
+    assert_eq!(
+        (&job["status"], &job["result"]["message_id"]),
+        (&"completed".into(), &message_id.clone().into()),
+        "{job}"
+    );
     let taken = system.mail.taken_for("ada@example.com");
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0]["to"], serde_json::json!(["ada@example.com", "bob@example.com"]));
@@ -41,7 +46,8 @@ async fn an_email_job_reaches_a_real_mail_server() {
 #[tokio::test]
 async fn what_a_mail_server_refuses_for_good_is_not_tried_again() {
     let system = system();
-    let (_, _, answer) = system.post("/jobs/email", &[], r#"{"to":"refused@example.com","subject":"s","body":"b"}"#).await;
+    let (_, _, answer) =
+        system.post("/jobs/email", &[], r#"{"to":"refused@example.com","subject":"s","body":"b"}"#).await;
     let job = system.job_once(answer["job_id"].as_str().expect("an id"), &ENDS, SOON).await;
     assert_eq!((&job["status"], &job["attempts"]), (&"failed".into(), &1.into()), "{job}");
     assert!(job["error"].as_str().is_some_and(|error| error.contains("550")), "{job}");
@@ -82,7 +88,8 @@ async fn a_key_sent_fifty_times_at_once_makes_one_job() {
 #[tokio::test]
 async fn a_job_whose_worker_process_is_killed_completes_on_another_attempt() {
     let system = system();
-    let id = system.submit(r#"{"type":"rehearsal","payload":{"attempts":["hang","succeed"]},"timeout_seconds":20}"#).await;
+    let id =
+        system.submit(r#"{"type":"rehearsal","payload":{"attempts":["hang","succeed"]},"timeout_seconds":20}"#).await;
     system.job_once(&id, &["processing"], SOON).await;
     // Whichever of them has the job; the jobs of the others are rescued just so.
     for process in system.processes("WorkerFunctionName") {
@@ -90,7 +97,11 @@ async fn a_job_whose_worker_process_is_killed_completes_on_another_attempt() {
     }
     // The job's first due, a minute, and two sweeps.
     let job = system.job_once(&id, &ENDS, Duration::from_secs(190)).await;
-    assert_eq!((&job["status"], &job["attempts"], &job["result"]), (&"completed".into(), &2.into(), &2.into()), "{job}");
+    assert_eq!(
+        (&job["status"], &job["attempts"], &job["result"]),
+        (&"completed".into(), &2.into(), &2.into()),
+        "{job}"
+    );
 }
 
 #[tokio::test]
