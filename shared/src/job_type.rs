@@ -1,5 +1,7 @@
 //! The list of job types.
 
+use strum::VariantArray;
+
 use crate::invalid::InvalidField;
 use crate::job::TypeName;
 use crate::payloads::csv_generation::CsvGeneration;
@@ -10,7 +12,7 @@ use crate::payloads::rehearsal::Rehearsal;
 /// The kinds of work that Dray knows. Each has its payload in [`crate::payloads`] and its code in the worker.
 ///
 /// To add one: write its payload, add a variant here, and follow the compiler, which asks for the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, VariantArray)]
 pub enum JobType {
     /// Turns JSON into a CSV file.
     CsvGeneration,
@@ -23,12 +25,7 @@ pub enum JobType {
 
 impl JobType {
     /// All of them.
-    pub const ALL: &[Self] = &[
-        Self::CsvGeneration,
-        Self::EmailSend,
-        #[cfg(debug_assertions)]
-        Self::Rehearsal,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// What is known of the type before any job of it runs.
     pub fn policy(self) -> Policy {
@@ -60,9 +57,11 @@ pub trait Payload: Sized {
     const NAME: &'static str;
     /// Other names that the API takes for it.
     const ALIASES: &'static [&'static str] = &[];
-    /// How many attempts a job of this type has unless it says otherwise.
+    /// How many attempts a job of this type has unless it says otherwise, at most
+    /// [`crate::submission::MOST_ATTEMPTS`].
     const MAX_ATTEMPTS: u32 = 3;
-    /// How long an attempt may run, in seconds, unless the job says otherwise.
+    /// How long an attempt may run, in seconds, unless the job says otherwise, at most
+    /// [`crate::submission::LONGEST_TIMEOUT_SECONDS`].
     const TIMEOUT_SECONDS: u32 = 30;
 
     /// Reads and checks a payload, given as JSON text. Called when a job is accepted, so that what cannot work is
@@ -100,6 +99,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::submission::{LONGEST_TIMEOUT_SECONDS, MOST_ATTEMPTS};
 
     #[test]
     fn every_type_is_found_by_its_names_and_no_name_is_taken_twice() {
@@ -110,6 +110,8 @@ mod tests {
                 assert_eq!(JobType::named(name), Some(*job_type));
                 assert!(names.insert(*name), "{name} is taken twice");
             }
+            assert!((1..=MOST_ATTEMPTS).contains(&policy.max_attempts), "{}", policy.name);
+            assert!((1..=LONGEST_TIMEOUT_SECONDS).contains(&policy.timeout_seconds), "{}", policy.name);
         }
         assert_eq!(JobType::named("EMAIL_SEND"), Some(JobType::EmailSend));
         assert_eq!(JobType::named("Email-Send"), None);

@@ -23,8 +23,9 @@ pub trait JobStore: Send + Sync {
     /// Changes the job in one atomic step if [`crate::transition::transition`] allows it from the state the job is in
     /// at that moment; else leaves it untouched.
     ///
-    /// After an error the change may or may not have happened. To ask again with the same change is safe: if it had
-    /// happened, the answer is [`Refusal::AlreadyApplied`] where the change carries a token, and another refusal else.
+    /// After an error the change may or may not have happened. To ask again with the same change is safe: it does not
+    /// happen twice, and where the change carries a token and nothing else has happened since, the answer is
+    /// [`Refusal::AlreadyApplied`].
     async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError>;
 
     /// Jobs that were due before `now`, those that have waited longest first within each of the store's shards, `limit`

@@ -109,7 +109,8 @@ pub struct Fence {
 /// Why a change may not happen now. One variant for each thing the caller may have to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It happened already: the job carries this very token. An answer got lost on the way.
+    /// It happened already: the job carries this very token, or has been asked to be cancelled before. Where nothing
+    /// else has happened since, that is how a caller learns of a write whose answer got lost.
     AlreadyApplied,
     /// The job has ended, this way.
     Ended(Status),

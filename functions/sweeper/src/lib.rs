@@ -146,7 +146,7 @@ impl Sweep<'_> {
             }
             Decision::Rescue { due_at } => {
                 if self.postpone(job, due_at).await? {
-                    log_warn(job, "job.rescued");
+                    log_rescued(job);
                     found.moved += 1;
                     found.missing.push(announcement(job));
                 }
@@ -161,7 +161,7 @@ impl Sweep<'_> {
             }
             Decision::ExpireCancelled => {
                 if self.end(job, &Change::ExpireCancelled { now }).await? {
-                    log_warn(job, "job.cancelled");
+                    log_cancelled(job);
                     found.moved += 1;
                 }
             }
@@ -215,12 +215,25 @@ fn announcement(job: &Job) -> Message {
     Message { job_id: job.id, delay: Duration::ZERO }
 }
 
-fn log_warn(job: &Job, event: &str) {
+fn log_rescued(job: &Job) {
     let Job { id, job_type, attempts, correlation_id, .. } = job;
-    tracing::warn!(job.id = %id, job.r#type = %job_type, attempt = attempts, correlation_id, "{event}");
+    tracing::warn!(job.id = %id, job.r#type = %job_type, attempt = attempts, correlation_id, "job.rescued");
+}
+
+fn log_cancelled(job: &Job) {
+    let Job { id, job_type, attempts, correlation_id, .. } = job;
+    tracing::info!(job.id = %id, job.r#type = %job_type, attempt = attempts, correlation_id, "job.cancelled");
 }
 
 fn log_failed(job: &Job) {
-    let Job { id, job_type, attempts, correlation_id, .. } = job;
-    tracing::error!(job.id = %id, job.r#type = %job_type, attempt = attempts, correlation_id, error = ABANDONED, "job.failed");
+    let Job { id, job_type, attempts, max_attempts, correlation_id, .. } = job;
+    tracing::error!(
+        job.id = %id,
+        job.r#type = %job_type,
+        attempt = attempts,
+        max_attempts,
+        correlation_id,
+        error = ABANDONED,
+        "job.failed"
+    );
 }

@@ -106,7 +106,7 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
             Verdict::Return
         }
         Refusal::TimeLeftTooShort => {
-            tracing::warn!(job.id = %job.id, timeout_s = job.timeout.as_secs(), "job.postponed: no time left for it");
+            tracing::warn!(job.id = %job.id, timeout_s = job.timeout.as_secs(), "job.postponed");
             hide(worker, delivery, SHORT_REST).await;
             Verdict::Return
         }
@@ -123,7 +123,11 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
         }
         Refusal::CancelRequested => {
             match worker.store.change_if_allowed(job.id, &Change::ExpireCancelled { now }).await {
-                Ok(_) => Verdict::Done,
+                Ok(Changed::Applied(job)) => {
+                    log_cancelled(&job);
+                    Verdict::Done
+                }
+                Ok(Changed::Refused(..) | Changed::Missing) => Verdict::Done,
                 Err(error) => unwritten(job, &error),
             }
         }
@@ -267,7 +271,7 @@ async fn yield_to_cancel(worker: &Worker, ended: &Ended<'_>) -> Verdict {
     let change = Change::YieldToCancel { now: worker.clock.now(), fence };
     match write_down(worker, ended, &change).await {
         Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
-            tracing::info!(job.id = %job.id, attempt = fence.attempt, correlation_id = job.correlation_id, "job.cancelled");
+            log_cancelled(job);
             Verdict::Done
         }
         Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
@@ -320,6 +324,16 @@ fn fenced(job: &Job, fence: Fence) -> Verdict {
     Verdict::Done
 }
 
+fn log_cancelled(job: &Job) {
+    tracing::info!(
+        job.id = %job.id,
+        job.r#type = %job.job_type,
+        attempt = job.attempts,
+        correlation_id = job.correlation_id,
+        "job.cancelled"
+    );
+}
+
 fn log_failed(job: &Job, reason: &Reason, duration_ms: u64) {
     tracing::error!(
         job.id = %job.id,
@@ -341,7 +355,7 @@ async fn send_to_dead_letters(worker: &Worker, delivery: &Delivery) -> Verdict {
 }
 
 /// Hides the message for so long. If the queue does not do it, the message stays hidden for as long as the queue hides
-/// every message, and the sweeper finds the job before that.
+/// every message that it delivers: later or earlier than wished, and both do no harm.
 async fn hide(worker: &Worker, delivery: &Delivery, rest: Duration) {
     if let Err(error) = worker.queue.hide(&delivery.receipt, rest).await {
         tracing::warn!(error = %Chain(&error), "message.not_hidden");

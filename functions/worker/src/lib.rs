@@ -99,6 +99,6 @@ impl Worker {
 /// Ends this process because a job would not stop and still has one of its threads. The platform starts a fresh one.
 /// Nothing is lost: the outcomes are in the table, and the batch's messages are delivered again and found done.
 fn end_process() -> ! {
-    tracing::error!("worker.ended: a job that timed out does not stop");
+    tracing::error!(error = "a job whose time is over does not stop", "worker.ended");
     std::process::exit(1)
 }

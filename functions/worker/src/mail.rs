@@ -87,13 +87,16 @@ pub enum Delivered {
 /// A 5xx answer stays what it is however often one asks (RFC 5321, section 4.2.1), and so does a message that the
 /// server has no way to take; all else may pass.
 fn from_smtp(error: &SmtpError) -> JobError {
-    let failed = match error.status().map(u16::from) {
+    match error.status().map(u16::from) {
         Some(code) if error.is_permanent() => {
-            JobError::give_up(format!("the mail server refused the e-mail with {code}"))
+            JobError::give_up(format!("the mail server refused the e-mail with {code}")).detail(Chain(error))
         }
-        Some(code) => JobError::retry(format!("the mail server did not take the e-mail now, with {code}")),
-        None if error.is_client() => JobError::give_up("the mail server has no way to take the e-mail"),
-        None => JobError::retry("the mail server could not be reached"),
-    };
-    failed.detail(Chain(error))
+        Some(code) => {
+            JobError::retry(format!("the mail server did not take the e-mail now, with {code}")).detail(Chain(error))
+        }
+        None if error.is_client() => {
+            JobError::give_up("the mail server has no way to take the e-mail").detail(Chain(error))
+        }
+        None => JobError::retry("the mail server could not be reached").because(Chain(error)),
+    }
 }

@@ -7,6 +7,9 @@ pub use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 
+/// Until a connection is there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// One try of one request. DynamoDB and SQS answer in milliseconds; after this long the answer is lost.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -14,11 +17,18 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// that function's own timeout (10 s).
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
 
+/// Longer timeouts, for a service that works on what it is sent: for one try and for all of them.
+pub(crate) fn patient(attempt: Duration, operation: Duration) -> TimeoutConfig {
+    // All are given: what a client does not say, it takes from the shared configuration.
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(attempt);
+    timeouts.operation_attempt_timeout(attempt).operation_timeout(operation).build()
+}
+
 /// The configuration all clients share: region, credentials and `AWS_ENDPOINT_URL` from the environment; every timeout
 /// and the number of tries said here, because the SDK by itself sets none but the one for connecting.
 pub async fn sdk_config() -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
+        .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(ATTEMPT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(OPERATION_TIMEOUT)

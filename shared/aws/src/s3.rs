@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-/// One try of one upload. A file of many megabytes takes its time; the job's own timeout bounds the whole.
+use crate::clients::patient;
+
+/// One try of one upload: a file of many megabytes takes its time.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// All tries. The longest timeout of a job; a shorter one ends the upload before.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// A bucket, or the part of one below a prefix.
 #[derive(Clone, Debug)]
@@ -23,8 +27,7 @@ impl Bucket {
     pub fn new(config: &SdkConfig, name: String, prefix: String) -> Self {
         // A stand-in on one address has no bucket.host names.
         let path_style = config.endpoint_url().is_some();
-        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(1));
-        let timeouts = timeouts.operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+        let timeouts = patient(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT);
         let config = aws_sdk_s3::config::Builder::from(config).timeout_config(timeouts);
         let config = config.force_path_style(path_style).build();
         Self { client: Client::from_conf(config), name, prefix }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sesv2::Client;
 use aws_sdk_sesv2::error::ProvideErrorMetadata;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{Destination, EmailContent, RawMessage};
+
+use crate::clients::patient;
 
 /// SES in one region.
 #[derive(Clone, Debug)]
@@ -33,9 +34,8 @@ impl Ses {
     /// SES in the region of `config`. Asks once: if the answer is lost, the e-mail may be on its way, and to ask again
     /// would send it twice. That is for the job to decide, which counts its attempts.
     pub fn new(config: &SdkConfig) -> Self {
-        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).operation_timeout(TIMEOUT);
         let config = aws_sdk_sesv2::config::Builder::from(config).retry_config(RetryConfig::disabled());
-        Self(Client::from_conf(config.timeout_config(timeouts.build()).build()))
+        Self(Client::from_conf(config.timeout_config(patient(TIMEOUT, TIMEOUT)).build()))
     }
 
     /// Sends a whole message (RFC 5322) from and to these bare addresses. Gives the id by which SES knows it: SES puts
@@ -53,7 +53,7 @@ impl Ses {
                     Some(SendEmailError::BadRequestException(_) | SendEmailError::MessageRejected(_)) => {
                         Err(SesError::Refused(code))
                     }
-                    // Everything else passes: throttling, a paused account, a sender yet to be verified, no answer.
+                    // Everything else may pass: throttling, a paused account, no answer.
                     Some(_) | None => Err(SesError::NotNow(code)),
                 }
             }

@@ -1,19 +1,22 @@
 //! Log lines: one per decision, JSON for CloudWatch, to standard output.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::Layer;
+use tracing_subscriber::fmt::format::{Format, Json, JsonFields};
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::settings::{Lookup, SettingError};
 
 /// Starts logging for the function called `function`. Reads `LOG_LEVEL` (error, warn, info, debug or trace; `info`
 /// unless set), `LOG_FORMAT` (`json` or `pretty`; `json` unless set), and `LOG_DIR`: a folder where the lines are also
-/// appended to `<function>.log`, for whoever wants to read along on one machine.
+/// appended to `<function>.log`, always as JSON, for whoever reads along on one machine.
 pub fn start(function: &str, lookup: Lookup<'_>) -> Result<(), SettingError> {
     let level = level(lookup("LOG_LEVEL"))?;
     // What a panic says may quote what it was working on.
@@ -23,17 +26,14 @@ pub fn start(function: &str, lookup: Lookup<'_>) -> Result<(), SettingError> {
     // Of our own code everything from that level on; of the libraries' only what goes wrong.
     let ours = ["api", "worker", "sweeper", "shared", "shared_aws"].map(|target| (target, level));
     let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours);
-    let file = lookup("LOG_DIR").map(|folder| append_to(Path::new(&folder), function)).transpose()?;
-    let out = Output(file.map(Arc::new));
-    let writer = move || out.clone();
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
-    let registry = tracing_subscriber::registry().with(targets);
+    let file = lookup("LOG_DIR").map(|folder| append_to(Path::new(&folder), function)).transpose()?.map(Arc::new);
+    let registry = tracing_subscriber::registry().with(targets).with(file.map(|file| json().with_writer(file)));
     // A second start in one process (in tests) leaves the first one's logging in place.
     let _ = match lookup("LOG_FORMAT").as_deref() {
-        None | Some("json") => {
-            registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init()
+        None | Some("json") => registry.with(json()).try_init(),
+        Some("pretty") => {
+            registry.with(tracing_subscriber::fmt::layer().with_target(false).with_ansi(false)).try_init()
         }
-        Some("pretty") => registry.with(lines.with_ansi(false)).try_init(),
         Some(_) => return Err(SettingError::Wrong("LOG_FORMAT", "it must be json or pretty".to_owned())),
     };
     Ok(())
@@ -54,21 +54,13 @@ fn append_to(folder: &Path, function: &str) -> Result<File, SettingError> {
     opened.map_err(|error| SettingError::Wrong("LOG_DIR", format!("its file cannot be written: {error}")))
 }
 
-/// Standard output, and a file if there is one. Each line is written in one call, so lines of several processes that
-/// append to the same file do not run into each other.
-#[derive(Clone)]
-struct Output(Option<Arc<File>>);
-
-impl Write for Output {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Some(file) = &self.0 {
-            file.as_ref().write_all(line)?;
-        }
-        io::stdout().write_all(line)?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
-    }
+/// One line of JSON per event, its fields at the top level. Each line is written in one call, so lines of several
+/// processes that append to the same file do not run into each other.
+fn json<S: Subscriber + for<'a> LookupSpan<'a>>() -> Layer<S, JsonFields, Format<Json>> {
+    tracing_subscriber::fmt::layer()
+        .json()
+        .with_target(false)
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
 }
