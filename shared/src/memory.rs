@@ -11,7 +11,10 @@ use async_trait::async_trait;
 
 use crate::id::JobId;
 use crate::job::Job;
-use crate::ports::{Changed, Clock, Entropy, Inserted, JobQueue, JobStore, Message, QueueError, Receipt, StoreError};
+use crate::ports::{
+    Changed, Clock, DeadLetter, DeadLetters, Entropy, Inserted, JobQueue, JobStore, Message, QueueError, Receipt,
+    StoreError,
+};
 use crate::time::Timestamp;
 use crate::transition::{Change, transition};
 
@@ -69,10 +72,10 @@ pub struct MemoryQueue {
     visibility_timeout: Duration,
     most_receives: u32,
     messages: Mutex<VecDeque<Queued>>,
-    dead_letters: Mutex<Vec<JobId>>,
+    dead_letters: Mutex<Vec<Queued>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Queued {
     job_id: JobId,
     visible_at: Timestamp,
@@ -103,8 +106,7 @@ impl MemoryQueue {
         let now = self.clock.now();
         let mut messages = locked(&self.messages);
         let worn_out = |message: &Queued| message.visible_at <= now && message.receives >= self.most_receives;
-        locked(&self.dead_letters)
-            .extend(messages.iter().filter(|message| worn_out(message)).map(|message| message.job_id));
+        locked(&self.dead_letters).extend(messages.iter().filter(|message| worn_out(message)).cloned());
         messages.retain(|message| !worn_out(message));
         let message = messages.iter_mut().find(|message| message.visible_at <= now)?;
         message.visible_at = now + self.visibility_timeout;
@@ -115,7 +117,7 @@ impl MemoryQueue {
 
     /// The jobs whose messages came as often as they may and were never acknowledged, in that order.
     pub fn dead_letters(&self) -> Vec<JobId> {
-        locked(&self.dead_letters).clone()
+        locked(&self.dead_letters).iter().map(|message| message.job_id).collect()
     }
 
     /// Takes a delivered message out of the queue.
@@ -166,6 +168,25 @@ impl JobQueue for MemoryQueue {
     async fn waiting(&self) -> Result<usize, QueueError> {
         let now = self.clock.now();
         Ok(locked(&self.messages).iter().filter(|message| message.visible_at <= now).count())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for MemoryQueue {
+    async fn receive(&self, rest: Duration) -> Result<Vec<DeadLetter>, QueueError> {
+        let now = self.clock.now();
+        let mut dead_letters = locked(&self.dead_letters);
+        let visible = dead_letters.iter_mut().filter(|message| message.visible_at <= now).take(10);
+        let received = visible.map(|message| {
+            message.visible_at = now + rest;
+            DeadLetter { job_id: Some(message.job_id), receipt: Receipt(format!("{}/dead", message.number)) }
+        });
+        Ok(received.collect())
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
+        locked(&self.dead_letters).retain(|message| !receipts.iter().any(|receipt| message.is_named_by(receipt)));
+        Ok(())
     }
 }
 

@@ -97,6 +97,26 @@ pub trait JobQueue: Send + Sync {
     async fn waiting(&self) -> Result<usize, QueueError>;
 }
 
+/// The dead-letter queue: where the queue puts messages that were delivered as often as they may be.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// Some of the messages there, ten at most, each hidden from further calls for `rest`. None may mean that all are
+    /// hidden.
+    async fn receive(&self, rest: Duration) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// Takes messages out of it, ten at most.
+    async fn delete(&self, receipts: &[Receipt]) -> Result<(), QueueError>;
+}
+
+/// One message of the dead-letter queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The job that it names; `None` if it names none.
+    pub job_id: Option<JobId>,
+    /// To delete it by.
+    pub receipt: Receipt,
+}
+
 /// What a message says: which job. Everything else is in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

@@ -111,6 +111,42 @@ pub fn copies_to_send(overdue: usize, waiting: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{JobId, LeaseToken, Tenant};
+    use crate::submission::{Origin, Submission};
+    use crate::transition::{Change, transition};
+
+    fn claimed(max_attempts: u32) -> Job {
+        let start = Timestamp::from_millis(0);
+        let body =
+            format!(r#"{{"type":"csv-generation","payload":{{}},"max_attempts":{max_attempts},"timeout_seconds":10}}"#);
+        let origin = Origin { correlation_id: "request".to_owned(), traceparent: None };
+        let submission = Submission::parse(body.as_bytes(), start).expect("fits");
+        let job = submission.into_job(JobId::at(start, [0; 10]), Tenant::only(), start, origin);
+        let token = LeaseToken::new([1; 8]);
+        transition(&job, &Change::Claim { now: start, token, time_left: PATIENCE }).expect("claimed")
+    }
+
+    #[test]
+    fn what_is_done_about_a_running_job_depends_on_its_lease_and_its_attempts() {
+        let due = Timestamp::from_millis(60_000);
+        let after = due + Duration::from_millis(1);
+        let lease_end = Timestamp::from_millis(15_000);
+        assert_eq!(decide(&claimed(2), due), Decision::Leave, "due is not yet overdue");
+        assert_eq!(
+            decide(&claimed(2), after),
+            Decision::Rescue { due_at: after + after.since(lease_end).max(PATIENCE) }
+        );
+        assert_eq!(decide(&claimed(1), after), Decision::Expire);
+        let now = Timestamp::from_millis(1);
+        let asked = transition(&claimed(1), &Change::RequestCancel { now }).expect("running");
+        assert_eq!(decide(&asked, after), Decision::ExpireCancelled);
+        let mut live = claimed(2);
+        let State::Processing { lease_until, .. } = &mut live.state else { panic!("claimed") };
+        *lease_until = after;
+        assert_eq!(decide(&live, after), Decision::LookAgain(after), "a lease holds to its last moment");
+        let ended = transition(&asked, &Change::ExpireCancelled { now: after }).expect("lease over");
+        assert_eq!(decide(&ended, after), Decision::Leave);
+    }
 
     #[test]
     fn looks_get_rarer_the_longer_a_job_waits() {

@@ -287,3 +287,158 @@ fn changed(job: &Job, state: State, event: Event) -> Job {
     job.history.push(event);
     job
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::fold;
+    use crate::id::JobId;
+    use crate::submission::{Origin, Submission};
+    use proptest::prelude::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn accepted() -> Job {
+        let body = br#"{"type":"csv-generation","payload":{"a":1},"max_attempts":3,"timeout_seconds":10}"#;
+        let origin = Origin { correlation_id: "request".to_owned(), traceparent: None };
+        let submission = Submission::parse(body, START).expect("fits");
+        submission.into_job(JobId::at(START, [0; 10]), Tenant::only(), START, origin)
+    }
+
+    /// Any change, with times, tokens and attempts from so few that they often fit.
+    fn any_change() -> impl Strategy<Value = Change> {
+        let time = (0_u64..8).prop_map(|tens| START + Duration::from_secs(tens * 10));
+        let token = (1_u8..4).prop_map(|byte| LeaseToken::new([byte; 8]));
+        let fence = (1_u32..5, token.clone()).prop_map(|(attempt, token)| Fence { attempt, token });
+        let seconds = (0_u64..30).prop_map(Duration::from_secs);
+        prop_oneof![
+            4 => (time.clone(), token, seconds).prop_map(|(now, token, time_left)| Change::Claim { now, token, time_left }),
+            2 => (time.clone(), fence.clone())
+                .prop_map(|(now, fence)| Change::Complete { now, fence, result: Json::of(&1).expect("a number") }),
+            4 => (time.clone(), fence.clone(), time.clone()).prop_map(|(now, fence, not_before)| Change::Retry {
+                now,
+                fence,
+                error: format!("failed in attempt {}", fence.attempt),
+                not_before,
+            }),
+            1 => (time.clone(), fence.clone()).prop_map(|(now, fence)| Change::Fail {
+                now,
+                fence,
+                error: "failed".to_owned(),
+                tenant: Tenant::only(),
+            }),
+            1 => (time.clone(), fence).prop_map(|(now, fence)| Change::YieldToCancel { now, fence }),
+            1 => time.clone().prop_map(|now| Change::Expire { now, tenant: Tenant::only() }),
+            1 => time.clone().prop_map(|now| Change::ExpireCancelled { now }),
+            2 => (time.clone(), time.clone()).prop_map(|(seen_due_at, due_at)| Change::Postpone { seen_due_at, due_at }),
+            1 => time.clone().prop_map(|now| Change::CancelPending { now }),
+            1 => time.prop_map(|now| Change::RequestCancel { now }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn whatever_happens_a_job_stays_in_order(changes in prop::collection::vec(any_change(), 1..40)) {
+            let mut job = accepted();
+            for change in changes {
+                let Ok(next) = transition(&job, &change) else { continue };
+                prop_assert_eq!(fold(&next.history), Some(next.summary()), "the history tells what the job is");
+                prop_assert!(!job.status().is_terminal(), "a job that has ended changes no more: {:?}", change);
+                prop_assert!(next.attempts >= job.attempts && next.attempts <= next.max_attempts);
+                prop_assert_eq!(next.due_at().is_none(), next.status().is_terminal(), "due until it ends");
+                prop_assert!(next.history.starts_with(&job.history), "what happened stays");
+                let (before, after) = (&job, &next);
+                prop_assert_eq!(
+                    (before.id, &before.payload, &before.fingerprint, before.created_at, before.max_attempts),
+                    (after.id, &after.payload, &after.fingerprint, after.created_at, after.max_attempts)
+                );
+                job = next;
+            }
+        }
+
+        #[test]
+        fn a_repeated_outcome_is_known_as_done_and_never_done_twice(error in any::<bool>(), give_up in any::<bool>()) {
+            let token = LeaseToken::new([1; 8]);
+            let claim = Change::Claim { now: START, token, time_left: Duration::from_secs(60) };
+            let running = transition(&accepted(), &claim).expect("claimed");
+            prop_assert_eq!(transition(&running, &claim), Err(Refusal::AlreadyApplied));
+            let (now, fence) = (START, Fence { attempt: 1, token });
+            let outcome = match (error, give_up) {
+                (false, _) => Change::Complete { now, fence, result: Json::of(&1).expect("a number") },
+                (true, false) => Change::Retry { now, fence, error: "e".to_owned(), not_before: now },
+                (true, true) => Change::Fail { now, fence, error: "e".to_owned(), tenant: Tenant::only() },
+            };
+            let ended = transition(&running, &outcome).expect("held");
+            prop_assert_eq!(transition(&ended, &outcome), Err(Refusal::AlreadyApplied));
+        }
+    }
+
+    #[test]
+    fn each_change_is_allowed_in_exactly_these_states() {
+        let fence = Fence { attempt: 1, token: LeaseToken::new([1; 8]) };
+        let claim = Change::Claim { now: START, token: fence.token, time_left: Duration::from_secs(15) };
+        let pending = accepted();
+        let processing = transition(&pending, &claim).expect("claimed");
+        let cancelling = transition(&processing, &Change::RequestCancel { now: START }).expect("asked");
+        let result = Json::of(&1).expect("a number");
+        let completed = transition(&processing, &Change::Complete { now: START, fence, result }).expect("held");
+        let fail = Change::Fail { now: START, fence, error: "e".to_owned(), tenant: Tenant::only() };
+        let failed = transition(&processing, &fail).expect("held");
+        let cancelled = transition(&pending, &Change::CancelPending { now: START }).expect("pending");
+        let states = [pending, processing, cancelling, completed, failed, cancelled];
+        let lease_over = START + Duration::from_secs(15) + Duration::from_millis(1);
+        let other = LeaseToken::new([2; 8]);
+        let seen_due_at = START + crate::sweep::PATIENCE;
+        // In the order of `states`: pending, processing, cancelling, completed, failed, cancelled.
+        let table = [
+            (
+                Change::Claim { now: START, token: other, time_left: Duration::from_secs(15) },
+                [true, false, false, false, false, false],
+            ),
+            (Change::Claim { now: START, token: other, time_left: Duration::from_millis(14_999) }, [false; 6]),
+            (
+                Change::Claim {
+                    now: START - Duration::from_millis(1),
+                    token: other,
+                    time_left: Duration::from_secs(15),
+                },
+                [false; 6],
+            ),
+            (
+                Change::Claim {
+                    now: lease_over - Duration::from_millis(1),
+                    token: other,
+                    time_left: Duration::from_secs(15),
+                },
+                [true, false, false, false, false, false],
+            ),
+            (
+                Change::Claim { now: lease_over, token: other, time_left: Duration::from_secs(15) },
+                [true, true, false, false, false, false],
+            ),
+            (
+                Change::Complete { now: START, fence, result: Json::of(&2).expect("a number") },
+                [false, true, true, false, false, false],
+            ),
+            (
+                Change::Retry { now: START, fence, error: "e".to_owned(), not_before: START },
+                [false, true, false, false, false, false],
+            ),
+            (fail, [false, true, false, false, false, false]),
+            (Change::YieldToCancel { now: START, fence }, [false, false, true, false, false, false]),
+            (Change::ExpireCancelled { now: START }, [false; 6]),
+            (Change::ExpireCancelled { now: lease_over }, [false, false, true, false, false, false]),
+            (Change::Expire { now: lease_over, tenant: Tenant::only() }, [false; 6]), // attempts are left
+            (Change::Postpone { seen_due_at, due_at: lease_over }, [true, true, true, false, false, false]),
+            (Change::Postpone { seen_due_at: START, due_at: lease_over }, [false; 6]),
+            (Change::CancelPending { now: START }, [true, false, false, false, false, false]),
+            (Change::RequestCancel { now: START }, [false, true, false, false, false, false]),
+        ];
+        for (change, allowed) in table {
+            let found = states.each_ref().map(|job| transition(job, &change).is_ok());
+            assert_eq!(found, allowed, "{change:?}");
+        }
+    }
+}

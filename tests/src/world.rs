@@ -82,9 +82,11 @@ impl World {
             entropy,
             retry: RetryPolicy { base: Duration::from_secs(10), cap: Duration::from_secs(900) },
             tools: Arc::new(tools_in(&folder)),
+            isolation: worker::Isolation::Thread,
             stuck: false.into(),
         };
-        let sweeper = Sweeper { store: store.clone(), queue: queue.clone(), clock: clock.clone() };
+        let sweeper =
+            Sweeper { store: store.clone(), queue: queue.clone(), dead_letters: queue.clone(), clock: clock.clone() };
         Self { store, queue, clock, router: api::router(api), worker: Arc::new(worker), sweeper, folder }
     }
 

@@ -13,7 +13,7 @@ use local::engine::{Engine, Folders, install};
 use shared::ports::{JobStore, Receipt};
 use shared::retry::RetryPolicy;
 use shared_aws::dynamodb::DynamoStore;
-use shared_aws::sqs::SqsQueue;
+use shared_aws::sqs::{SqsDeadLetters, SqsQueue};
 use shared_aws::system::{SystemClock, SystemEntropy};
 use sweeper::Sweeper;
 use tests::system::{metered_sqs_client, target_dir};
@@ -27,6 +27,8 @@ struct Metered {
     table: Table,
     queue: Arc<SqsQueue>,
     queue_meter: Meter,
+    client: aws_sdk_sqs::Client,
+    url: String,
     folder: tempfile::TempDir,
     _engine: Engine,
 }
@@ -40,12 +42,17 @@ impl Metered {
         let unmetered = metered_sqs_client(engine.url(), &Meter::default());
         let url = unmetered.create_queue().queue_name("jobs").send().await.expect("created").queue_url.expect("a URL");
         let queue_meter = Meter::default();
-        let queue = Arc::new(SqsQueue::with_client(metered_sqs_client(engine.url(), &queue_meter), url));
-        Self { table: Table::start().await, queue, queue_meter, folder, _engine: engine }
+        let client = metered_sqs_client(engine.url(), &queue_meter);
+        let queue = Arc::new(SqsQueue::with_client(client.clone(), url.clone()));
+        Self { table: Table::start().await, queue, queue_meter, client, url, folder, _engine: engine }
     }
 
     fn store(&self) -> Arc<DynamoStore> {
         Arc::new(DynamoStore::with_client(self.table.client(), NAME.to_owned()))
+    }
+
+    fn dead_letters(&self) -> SqsDeadLetters {
+        SqsDeadLetters::with_client(self.client.clone(), self.url.clone())
     }
 
     /// Submits a job. Gives its id.
@@ -77,6 +84,7 @@ impl Metered {
             entropy: Arc::new(SystemEntropy),
             retry: RetryPolicy { base: Duration::from_secs(1), cap: Duration::from_secs(1) },
             tools: Arc::new(tools_in(&self.folder)),
+            isolation: worker::Isolation::Thread,
             stuck: false.into(),
         };
         let mut event = SqsEvent::default();
@@ -129,13 +137,18 @@ async fn a_repeated_submission_costs_one_write_and_no_send() {
 }
 
 #[tokio::test]
-async fn a_sweep_over_nothing_costs_one_query_per_shard() {
+async fn a_sweep_over_nothing_costs_one_query_per_shard_and_a_look_at_the_dead_letters() {
     let metered = Metered::start().await;
-    let sweeper = Sweeper { store: metered.store(), queue: metered.queue.clone(), clock: Arc::new(SystemClock) };
+    let sweeper = Sweeper {
+        store: metered.store(),
+        queue: metered.queue.clone(),
+        dead_letters: Arc::new(metered.dead_letters()),
+        clock: Arc::new(SystemClock),
+    };
     sweeper.handle(SystemTime::now() + Duration::from_secs(50)).await.expect("swept");
     let (table, queue) = metered.readings();
     assert_eq!(requests(&table), [("Query", 4)]);
-    assert_eq!(requests(&queue), []);
+    assert_eq!(requests(&queue), [("ReceiveMessage", 1)]);
 }
 
 #[tokio::test]

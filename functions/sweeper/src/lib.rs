@@ -3,12 +3,14 @@
 //! It is what makes the queue no more than a hint: a message that was never sent or got lost, a worker that died, a
 //! delay longer than the queue can keep. Any number of sweepers at once do no harm.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use shared::job::Job;
-use shared::ports::{Changed, Clock, JobQueue, JobStore, Message, StoreError};
+use shared::id::JobId;
+use shared::job::{Job, Status};
+use shared::ports::{Changed, Clock, DeadLetters, JobQueue, JobStore, Message, StoreError};
 use shared::sweep::{Decision, copies_to_send, decide};
 use shared::time::Timestamp;
 use shared::transition::{ABANDONED, Change, Refusal};
@@ -20,6 +22,8 @@ pub struct Sweeper {
     pub store: Arc<dyn JobStore>,
     /// Where workers hear of them.
     pub queue: Arc<dyn JobQueue>,
+    /// Where the messages of failed jobs end up.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -37,14 +41,16 @@ pub struct Swept {
     pub unsent: usize,
     /// Jobs that failed, or were cancelled, because their attempt had died.
     pub ended: usize,
+    /// Dead letters that were taken away because their job is not failed, or has another.
+    pub dead_letters_removed: usize,
 }
 
 impl Swept {
     /// One line, unless there was nothing to do.
     fn log(self) {
         if self != Self::default() {
-            let Self { overdue, moved, sent, unsent, ended } = self;
-            tracing::info!(overdue, moved, sent, unsent, ended, "sweeper.swept");
+            let Self { overdue, moved, sent, unsent, ended, dead_letters_removed } = self;
+            tracing::info!(overdue, moved, sent, unsent, ended, dead_letters_removed, "sweeper.swept");
         }
     }
 }
@@ -54,6 +60,12 @@ const BATCH: usize = 200;
 
 /// How long before the function's end no further job is looked at: time to send the messages of those that were.
 const TIME_TO_SEND: Duration = Duration::from_secs(15);
+
+/// How many batches of up to ten dead letters one sweep looks at.
+const DEAD_LETTER_BATCHES: usize = 10;
+
+/// How long a dead letter is hidden while it is looked at. Shorter than the time between sweeps.
+const DEAD_LETTER_REST: Duration = Duration::from_secs(20);
 
 impl Sweeper {
     /// Sweeps until nothing is overdue, or until there is no time before `deadline` for more: the next sweep goes on.
@@ -68,9 +80,11 @@ impl Sweeper {
             copies: 0,
             swept: Swept::default(),
         };
-        let ended = sweep.run().await;
+        let swept = sweep.run().await;
+        let tidied = sweep.tidy_dead_letters().await;
         sweep.swept.log();
-        ended?;
+        swept?;
+        tidied?;
         Ok(sweep.swept)
     }
 }
@@ -92,10 +106,12 @@ struct Sweep<'a> {
 /// What looking at some overdue jobs has brought up.
 #[derive(Default)]
 struct Found {
-    /// Messages of jobs that have none on its way: their worker died, they never had one, or they have just failed.
+    /// Messages of jobs that have none on its way: their worker died, or they never had one.
     missing: Vec<Message>,
     /// Messages of jobs whose own is lost, or waiting its turn.
     candidates: Vec<Message>,
+    /// Jobs whose last attempt died.
+    expired: Vec<Job>,
     moved: usize,
 }
 
@@ -106,12 +122,14 @@ impl Sweep<'_> {
             self.swept.overdue += jobs.len();
             let mut found = Found::default();
             let looked = self.look_at_all(&jobs, &mut found).await;
+            let moved_before = self.swept.moved;
             self.swept.moved += found.moved;
-            let nothing_moved = found.moved == 0;
             // What was given a new due must be announced, even where the store has failed half-way.
-            self.announce(found).await;
+            let expired = std::mem::take(&mut found.expired);
+            let unsent = self.announce(found, &expired).await;
             looked?;
-            if nothing_moved || Instant::now() >= self.last_look {
+            self.expire(&expired, &unsent).await?;
+            if self.swept.moved == moved_before || Instant::now() >= self.last_look {
                 return Ok(());
             }
         }
@@ -151,14 +169,7 @@ impl Sweep<'_> {
                     found.missing.push(announcement(job));
                 }
             }
-            Decision::Expire => {
-                let expire = Change::Expire { now, tenant: job.tenant.clone() };
-                if self.end(job, &expire).await? {
-                    log_failed(job);
-                    found.moved += 1;
-                    found.missing.push(announcement(job)); // on its way to the dead-letter queue
-                }
-            }
+            Decision::Expire => found.expired.push(job.clone()),
             Decision::ExpireCancelled => {
                 if self.end(job, &Change::ExpireCancelled { now }).await? {
                     log_cancelled(job);
@@ -191,8 +202,22 @@ impl Sweep<'_> {
         Ok(ended)
     }
 
-    async fn announce(&mut self, found: Found) {
-        let Found { mut candidates, missing, moved: _ } = found;
+    /// Writes down that these jobs have failed. Their messages, which are to become dead letters, have been sent
+    /// before: if this process dies in between, a worker finds the job just so and does the rest.
+    async fn expire(&mut self, expired: &[Job], unsent: &[JobId]) -> Result<(), StoreError> {
+        for job in expired.iter().filter(|job| !unsent.contains(&job.id)) {
+            let expire = Change::Expire { now: self.now, tenant: job.tenant.clone() };
+            if self.end(job, &expire).await? {
+                log_failed(job);
+                self.swept.moved += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what was found, and a message for each of the `expired`. Gives the jobs whose message was not sent.
+    async fn announce(&mut self, found: Found, expired: &[Job]) -> Vec<JobId> {
+        let Found { mut candidates, missing, expired: _, moved: _ } = found;
         if !candidates.is_empty() {
             let backlog = match self.backlog {
                 Some(backlog) => backlog,
@@ -204,10 +229,38 @@ impl Sweep<'_> {
             candidates.truncate(copies_to_send(self.candidates, backlog).saturating_sub(self.copies));
             self.copies += candidates.len();
         }
-        let messages: Vec<_> = missing.into_iter().chain(candidates).collect();
-        let unsent = self.sweeper.queue.send_all(&messages).await.len();
-        self.swept.unsent += unsent;
-        self.swept.sent += messages.len() - unsent;
+        let messages: Vec<_> = missing.into_iter().chain(candidates).chain(expired.iter().map(announcement)).collect();
+        let unsent = self.sweeper.queue.send_all(&messages).await;
+        self.swept.unsent += unsent.len();
+        self.swept.sent += messages.len() - unsent.len();
+        unsent
+    }
+
+    /// Takes dead letters away that are none: of jobs that are not failed (any more, or not yet), and second ones of the
+    /// same job. What names no job stays, for a person to look at.
+    ///
+    /// So the queue holds one message for each failed job, and an alarm on it means something.
+    async fn tidy_dead_letters(&mut self) -> Result<(), lambda_runtime::Error> {
+        let mut kept = HashSet::new();
+        for _ in 0..DEAD_LETTER_BATCHES {
+            let letters = self.sweeper.dead_letters.receive(DEAD_LETTER_REST).await?;
+            let mut needless = vec![];
+            for letter in &letters {
+                let Some(id) = letter.job_id else { continue };
+                let failed = self.sweeper.store.find(id).await?.is_some_and(|job| job.status() == Status::Failed);
+                if !failed || !kept.insert(id) {
+                    needless.push(letter.receipt.clone());
+                }
+            }
+            if !needless.is_empty() {
+                self.sweeper.dead_letters.delete(&needless).await?;
+                self.swept.dead_letters_removed += needless.len();
+            }
+            if letters.is_empty() || Instant::now() >= self.last_look {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::de::IgnoredAny;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::settings::{self, Place};
-use shared_aws::sqs::SqsQueue;
+use shared_aws::sqs::{SqsDeadLetters, SqsQueue};
 use shared_aws::system::SystemClock;
 use shared_aws::{clients, telemetry};
 use sweeper::Sweeper;
@@ -19,6 +19,7 @@ async fn main() -> Result<(), Error> {
     let sweeper = Sweeper {
         store: Arc::new(DynamoStore::new(&config, place.table_name)),
         queue: Arc::new(SqsQueue::new(&config, place.queue_url)),
+        dead_letters: Arc::new(SqsDeadLetters::new(&config, settings::dead_letter_queue_url(&settings::environment)?)),
         clock: Arc::new(SystemClock),
     };
     let sweeper = &sweeper;

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::job_error::Reason;
-use crate::{Context, JobError, Worker, job_types};
+use crate::{Context, Isolation, JobError, Worker, job_types};
 
 /// One delivery of one message.
 pub struct Delivery {
@@ -184,15 +184,18 @@ async fn run(worker: &Worker, job: &Job, ends_at: Instant) -> Result<Json, JobEr
     let payload = job.payload.clone();
     // Dropped, it tells the job to stop: here, or with this whole future when the function's time is up.
     let (go_on, told_to_stop) = oneshot::channel::<()>();
+    let attempt = async move {
+        tokio::select! {
+            biased;
+            _ = told_to_stop => Err(JobError::retry("the attempt was told to stop")),
+            outcome = job_types::run(job_type, payload.as_str(), context) => outcome,
+        }
+    };
     let runtime = Handle::current();
-    let mut task = tokio::task::spawn_blocking(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                outcome = job_types::run(job_type, payload.as_str(), context) => outcome,
-                _ = told_to_stop => Err(JobError::retry("the attempt was told to stop")),
-            }
-        })
-    });
+    let mut task = match worker.isolation {
+        Isolation::Thread => tokio::task::spawn_blocking(move || runtime.block_on(attempt)),
+        Isolation::Task => tokio::spawn(attempt),
+    };
     match tokio::time::timeout_at(ends_at, &mut task).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_panic)) => Err(JobError::retry("the job panicked")),

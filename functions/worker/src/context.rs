@@ -9,7 +9,7 @@ use shared_aws::clients::SdkConfig;
 use shared_aws::settings::WorkerSettings;
 
 use crate::mail::Mailer;
-use crate::output::Outputs;
+use crate::output::{Outputs, outputs_at};
 
 /// One attempt of one job.
 pub struct Context {
@@ -26,7 +26,7 @@ pub struct Context {
 /// What a deployment offers to its jobs.
 pub struct Tools {
     /// Where files go.
-    pub outputs: Outputs,
+    pub outputs: Arc<dyn Outputs>,
     /// Where e-mail goes.
     pub mailer: Mailer,
     /// Whether CSV cells that a spreadsheet would run are disarmed.
@@ -37,7 +37,7 @@ impl Tools {
     /// Those that `settings` describe.
     pub fn new(settings: &WorkerSettings, config: &SdkConfig) -> anyhow::Result<Self> {
         Ok(Self {
-            outputs: Outputs::new(settings.output.clone(), config),
+            outputs: outputs_at(settings.output.clone(), config),
             mailer: Mailer::new(&settings.mail, &settings.mail_from, config).context("failed to set up e-mail")?,
             csv_formula_guard: settings.csv_formula_guard,
         })

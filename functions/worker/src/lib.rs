@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use crate::attempt::{Delivery, Verdict};
 pub use crate::context::{Context, Tools};
 pub use crate::job_error::JobError;
+pub use crate::output::Outputs;
 
 /// What it takes to run jobs.
 pub struct Worker {
@@ -41,8 +42,19 @@ pub struct Worker {
     pub retry: RetryPolicy,
     /// What the job types work with.
     pub tools: Arc<Tools>,
+    /// What a job runs on.
+    pub isolation: Isolation,
     /// Whether a job in this process does not stop, though its time is over.
     pub stuck: AtomicBool,
+}
+
+/// What keeps jobs of one batch apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// A thread for each: even a job that never lets go of its thread is alone with that.
+    Thread,
+    /// A task for each: for tests whose clock is not the machine's, with jobs that are known to let go.
+    Task,
 }
 
 /// How long before the function's end the answer is given, whatever is still under way.

@@ -9,7 +9,7 @@ use shared_aws::settings::{self, Place, WorkerSettings};
 use shared_aws::sqs::SqsQueue;
 use shared_aws::system::{SystemClock, SystemEntropy};
 use shared_aws::{clients, telemetry};
-use worker::{Tools, Worker};
+use worker::{Isolation, Tools, Worker};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -24,6 +24,7 @@ async fn main() -> Result<(), Error> {
         entropy: Arc::new(SystemEntropy),
         retry: settings.retry,
         tools: Arc::new(Tools::new(&settings, &config)?),
+        isolation: Isolation::Thread,
         stuck: AtomicBool::new(false),
     };
     let worker = Arc::new(worker);

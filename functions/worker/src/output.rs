@@ -3,8 +3,10 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use shared::chain::Chain;
 use shared_aws::clients::SdkConfig;
 use shared_aws::s3::Bucket;
@@ -13,32 +15,41 @@ use shared_aws::settings::OutputUrl;
 use crate::JobError;
 
 /// A place for files.
-pub enum Outputs {
-    /// A folder on this machine.
-    Folder(PathBuf),
-    /// A bucket in S3.
-    Bucket(Bucket),
-}
-
-impl Outputs {
-    /// The place at this address.
-    pub fn new(url: OutputUrl, config: &SdkConfig) -> Self {
-        match url {
-            OutputUrl::Folder(path) => Self::Folder(path),
-            OutputUrl::Bucket { name, prefix } => Self::Bucket(Bucket::new(config, name, prefix)),
-        }
-    }
-
+#[async_trait]
+pub trait Outputs: Send + Sync {
     /// Writes a file whole, unless there is one of this name already: then an earlier attempt has written it, and it is
     /// left as it is. Gives its address: `s3://bucket/key`, or the folder's own name and the file's
     /// (`output/report.csv`), which does not tell where on the machine the folder is.
-    pub async fn create(&self, file_name: &str, content: Vec<u8>, content_type: &str) -> Result<String, JobError> {
-        let written = match self {
-            Self::Folder(folder) => create_in(folder.clone(), file_name.to_owned(), content).await,
-            Self::Bucket(bucket) => bucket.create(file_name, content, content_type).await,
-        };
-        written.map_err(|error| JobError::retry("the output could not be written").because(Chain(error.as_ref())))
+    async fn create(&self, file_name: &str, content: Vec<u8>, content_type: &str) -> Result<String, JobError>;
+}
+
+/// The place at this address.
+pub fn outputs_at(url: OutputUrl, config: &SdkConfig) -> Arc<dyn Outputs> {
+    match url {
+        OutputUrl::Folder(path) => Arc::new(Folder(path)),
+        OutputUrl::Bucket { name, prefix } => Arc::new(Bucket::new(config, name, prefix)),
     }
+}
+
+/// A folder on this machine.
+struct Folder(PathBuf);
+
+#[async_trait]
+impl Outputs for Folder {
+    async fn create(&self, file_name: &str, content: Vec<u8>, _: &str) -> Result<String, JobError> {
+        create_in(self.0.clone(), file_name.to_owned(), content).await.map_err(|error| unwritten(&error))
+    }
+}
+
+#[async_trait]
+impl Outputs for Bucket {
+    async fn create(&self, file_name: &str, content: Vec<u8>, content_type: &str) -> Result<String, JobError> {
+        self.create(file_name, content, content_type).await.map_err(|error| unwritten(&error))
+    }
+}
+
+fn unwritten(error: &anyhow::Error) -> JobError {
+    JobError::retry("the output could not be written").because(Chain(error.as_ref()))
 }
 
 /// Writes a file into a folder, whole or not at all, without replacing one that is there. Gives `folder/file`.

@@ -46,6 +46,11 @@ impl Place {
     }
 }
 
+/// Reads `DEAD_LETTER_QUEUE_URL`, where the messages of failed jobs end up.
+pub fn dead_letter_queue_url(lookup: Lookup<'_>) -> Result<String, SettingError> {
+    required(lookup, "DEAD_LETTER_QUEUE_URL", "the URL of the SQS queue that the redrive policy names")
+}
+
 /// Reads `IDEMPOTENCY_SECRET`, by which idempotency keys become job ids.
 pub fn idempotency_secret(lookup: Lookup<'_>) -> Result<String, SettingError> {
     required(lookup, "IDEMPOTENCY_SECRET", "any text that clients cannot guess and that never changes")

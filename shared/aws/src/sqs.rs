@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry};
 use shared::chain::Chain;
 use shared::id::JobId;
-use shared::ports::{JobQueue, Message, QueueError, Receipt};
+use shared::ports::{DeadLetter, DeadLetters, JobQueue, Message, QueueError, Receipt};
 
 /// As many messages as one `SendMessageBatch` takes.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
@@ -86,6 +86,48 @@ impl SqsQueue {
         let send = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let answer = send.send().await.map_err(not_taken)?;
         Ok(answer.failed().iter().filter_map(|failed| failed.id().parse().ok()).collect())
+    }
+}
+
+/// The [`DeadLetters`] in one SQS queue.
+#[derive(Clone, Debug)]
+pub struct SqsDeadLetters {
+    client: Client,
+    url: String,
+}
+
+impl SqsDeadLetters {
+    /// Those in the queue at `url`.
+    pub fn new(config: &SdkConfig, url: String) -> Self {
+        Self::with_client(Client::new(config), url)
+    }
+
+    /// Those in the queue at `url`, by way of this client.
+    pub fn with_client(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+}
+
+#[async_trait]
+impl DeadLetters for SqsDeadLetters {
+    async fn receive(&self, rest: Duration) -> Result<Vec<DeadLetter>, QueueError> {
+        let receive = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
+        let received = receive.visibility_timeout(whole_seconds(rest)).send().await.map_err(not_taken)?;
+        let dead_letter = |message: &aws_sdk_sqs::types::Message| DeadLetter {
+            job_id: message.body().and_then(Message::job_named_in),
+            receipt: Receipt(message.receipt_handle().unwrap_or_default().to_owned()),
+        };
+        Ok(received.messages().iter().map(dead_letter).collect())
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
+        let entry = |(index, receipt): (usize, &Receipt)| {
+            DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(&receipt.0).build()
+        };
+        let entries = receipts.iter().enumerate().map(entry).collect::<Result<_, _>>().map_err(not_taken)?;
+        let delete = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        delete.send().await.map_err(not_taken)?;
+        Ok(())
     }
 }
 

@@ -93,7 +93,7 @@ async fn sqs_mixed_batch() {
 #[tokio::test]
 async fn schedule_tick() {
     let answer = system().invoke("SweeperFunctionName", fixture("schedule-tick.json")).await;
-    for name in ["overdue", "moved", "sent", "unsent", "ended"] {
+    for name in ["overdue", "moved", "sent", "unsent", "ended", "dead_letters_removed"] {
         assert!(answer[name].is_u64(), "{answer}");
     }
 }
