@@ -59,7 +59,7 @@ fn with_code(template: &str, functions: &[Function]) -> anyhow::Result<String> {
     let mut lines = vec![];
     for line in template.lines() {
         if let Some((_, name)) = line.split_once("Binary: ") {
-            binary = Some(name.trim_end_matches(['}', ' ']).trim());
+            binary = Some(name.trim());
         }
         if line.trim() == "CodeUri: ." {
             let function = functions.iter().find(|function| Some(function.name) == binary);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_template_with_another_function_is_refused() {
-        let error = with_code("BuildProperties: { Binary: other }\nCodeUri: .", &[function("api")]);
+        let error = with_code("Binary: other\nCodeUri: .", &[function("api")]);
         assert!(error.is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! acknowledged comes back, for one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +72,7 @@ pub struct MemoryQueue {
     clock: Arc<dyn Clock>,
     visibility_timeout: Duration,
     most_receives: u32,
+    sent: AtomicU64,
     messages: Mutex<VecDeque<Queued>>,
     dead_letters: Mutex<Vec<Queued>>,
 }
@@ -97,7 +99,14 @@ pub struct Delivery {
 impl MemoryQueue {
     /// An empty queue, which hides a received message for `visibility_timeout` and gives it up after `most_receives`.
     pub fn new(clock: Arc<dyn Clock>, visibility_timeout: Duration, most_receives: u32) -> Self {
-        Self { clock, visibility_timeout, most_receives, messages: Mutex::default(), dead_letters: Mutex::default() }
+        Self {
+            clock,
+            visibility_timeout,
+            most_receives,
+            sent: AtomicU64::new(0),
+            messages: Mutex::default(),
+            dead_letters: Mutex::default(),
+        }
     }
 
     /// The next message that is not hidden or held back. It comes back unless it is acknowledged in time; one that has
@@ -137,7 +146,7 @@ impl JobQueue for MemoryQueue {
     async fn send(&self, message: &Message) -> Result<(), QueueError> {
         let visible_at = self.clock.now() + message.delay;
         let mut messages = locked(&self.messages);
-        let number = messages.back().map_or(0, |last| last.number + 1);
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
         messages.push_back(Queued { job_id: message.job_id, visible_at, receives: 0, number });
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The three functions over ports in memory, with a clock that only moves when it is told to.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use api::Api;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
@@ -19,7 +19,7 @@ use shared_aws::settings::WorkerSettings;
 use sweeper::{Sweeper, Swept};
 use tempfile::TempDir;
 use tower::ServiceExt;
-use worker::{Tools, Worker};
+use worker::{Mailer, Tools, Worker};
 
 /// As many records as the event-source mapping gives the worker at once.
 const BATCH: usize = 10;
@@ -142,14 +142,13 @@ impl World {
 
     /// Lets the worker have these records. Gives the ids of those it returned.
     pub async fn handle(&self, event: SqsEvent) -> Vec<String> {
-        let deadline = SystemTime::now() + Duration::from_secs(60);
-        let response = Arc::clone(&self.worker).handle(event, deadline).await.expect("an answer");
+        let response = Arc::clone(&self.worker).handle(event, Duration::from_secs(60)).await.expect("an answer");
         response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
     }
 
     /// Sweeps once.
     pub async fn sweep(&self) -> Swept {
-        self.sweeper.handle(SystemTime::now() + Duration::from_secs(50)).await.expect("memory answers")
+        self.sweeper.handle(Duration::from_secs(50)).await.expect("memory answers")
     }
 
     /// Lets time pass second by second, delivering whatever is there and sweeping once a minute.
@@ -198,4 +197,10 @@ pub fn tools(settings: &[(&str, &str)]) -> Tools {
     let settings = WorkerSettings::read(&lookup).expect("settings that fit");
     let no_aws = shared_aws::clients::SdkConfig::builder().build();
     Tools::new(&settings, &no_aws).expect("tools")
+}
+
+/// A way to send e-mail that nothing sends.
+pub fn mailer_nowhere() -> Mailer {
+    let Tools { mailer, .. } = tools(&[]);
+    mailer
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Serialize;
 use shared::id::JobId;
@@ -68,9 +68,8 @@ const DEAD_LETTER_BATCHES: usize = 10;
 const DEAD_LETTER_REST: Duration = Duration::from_secs(20);
 
 impl Sweeper {
-    /// Sweeps until nothing is overdue, or until there is no time before `deadline` for more: the next sweep goes on.
-    pub async fn handle(&self, deadline: SystemTime) -> Result<Swept, lambda_runtime::Error> {
-        let time_left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    /// Sweeps until nothing is overdue, or until `time_left` is nearly over: the next sweep goes on.
+    pub async fn handle(&self, time_left: Duration) -> Result<Swept, lambda_runtime::Error> {
         let mut sweep = Sweep {
             sweeper: self,
             now: self.clock.now(),
@@ -241,12 +240,17 @@ impl Sweep<'_> {
     ///
     /// So the queue holds one message for each failed job, and an alarm on it means something.
     async fn tidy_dead_letters(&mut self) -> Result<(), lambda_runtime::Error> {
+        // While none of them can come a second time: then it would look like a second one of its job.
+        let end = Instant::now() + DEAD_LETTER_REST / 2;
         let mut kept = HashSet::new();
         for _ in 0..DEAD_LETTER_BATCHES {
             let letters = self.sweeper.dead_letters.receive(DEAD_LETTER_REST).await?;
             let mut needless = vec![];
             for letter in &letters {
                 let Some(id) = letter.job_id else { continue };
+                if Instant::now() >= end {
+                    break;
+                }
                 let failed = self.sweeper.store.find(id).await?.is_some_and(|job| job.status() == Status::Failed);
                 if !failed || !kept.insert(id) {
                     needless.push(letter.receipt.clone());
@@ -256,7 +260,7 @@ impl Sweep<'_> {
                 self.sweeper.dead_letters.delete(&needless).await?;
                 self.swept.dead_letters_removed += needless.len();
             }
-            if letters.is_empty() || Instant::now() >= self.last_look {
+            if letters.is_empty() || Instant::now() >= end.min(self.last_look) {
                 break;
             }
         }

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::settings::{self, Place};
 use shared_aws::sqs::{SqsDeadLetters, SqsQueue};
-use shared_aws::system::SystemClock;
+use shared_aws::system::{SystemClock, time_until};
 use shared_aws::{clients, telemetry};
 use sweeper::Sweeper;
 
@@ -23,5 +23,8 @@ async fn main() -> Result<(), Error> {
         clock: Arc::new(SystemClock),
     };
     let sweeper = &sweeper;
-    lambda_runtime::run(service_fn(move |tick: LambdaEvent<IgnoredAny>| sweeper.handle(tick.context.deadline()))).await
+    lambda_runtime::run(service_fn(move |tick: LambdaEvent<IgnoredAny>| {
+        sweeper.handle(time_until(tick.context.deadline()))
+    }))
+    .await
 }

@@ -15,7 +15,7 @@ mod rehearsal;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use shared::ports::{Clock, Entropy, JobQueue, JobStore};
@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use crate::attempt::{Delivery, Verdict};
 pub use crate::context::{Context, Tools};
 pub use crate::job_error::JobError;
+pub use crate::mail::Mailer;
 pub use crate::output::Outputs;
 
 /// What it takes to run jobs.
@@ -62,16 +63,15 @@ const TIME_TO_ANSWER: Duration = Duration::from_millis(500);
 
 impl Worker {
     /// Works on all records of a batch at once, each in a task of its own, and names those whose message must stay in
-    /// the queue. Answers before `deadline`, when the platform would end this process.
+    /// the queue. Answers before `time_left` is over, when the platform would end this process.
     ///
     /// Fails as a whole only if a record to be returned has no id to name it by: all of them are delivered again then,
     /// and what is done already is found done.
     pub async fn handle(
         self: Arc<Self>,
         event: SqsEvent,
-        deadline: SystemTime,
+        time_left: Duration,
     ) -> Result<SqsBatchResponse, lambda_runtime::Error> {
-        let time_left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
         let ends_at = Instant::now() + time_left.saturating_sub(TIME_TO_ANSWER);
 
         let mut tasks = JoinSet::new();

@@ -7,7 +7,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::settings::{self, Place, WorkerSettings};
 use shared_aws::sqs::SqsQueue;
-use shared_aws::system::{SystemClock, SystemEntropy};
+use shared_aws::system::{SystemClock, SystemEntropy, time_until};
 use shared_aws::{clients, telemetry};
 use worker::{Isolation, Tools, Worker};
 
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Error> {
     let worker = Arc::new(worker);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<_>| {
         let worker = Arc::clone(&worker);
-        async move { worker.handle(event.payload, event.context.deadline()).await }
+        async move { worker.handle(event.payload, time_until(event.context.deadline())).await }
     }))
     .await
 }

@@ -1,6 +1,6 @@
 //! This machine's clock and random source.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use shared::ports::{Clock, Entropy};
 use shared::time::Timestamp;
@@ -25,4 +25,9 @@ impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the operating system gives random numbers");
     }
+}
+
+/// How long it is until `time` by the operating system's clock; zero if it is over.
+pub fn time_until(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::now()).unwrap_or_default()
 }

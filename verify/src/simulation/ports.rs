@@ -1,0 +1,368 @@
+//! The ports in memory, spoilt: calls get lost, answers get lost, and processes die in the middle.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt, SeedableRng};
+use shared::id::JobId;
+use shared::job::{Job, Status};
+use shared::memory::{MemoryQueue, MemoryStore};
+use shared::ports::{
+    Changed, Clock, DeadLetter, DeadLetters, Entropy, Inserted, JobQueue, JobStore, Message, QueueError, Receipt,
+    StoreError,
+};
+use shared::time::Timestamp;
+use shared::transition::{Change, Fence};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use worker::{JobError, Outputs};
+
+use super::{Fault, GIVE_UP, Plan};
+use crate::history::Record;
+
+/// What all processes of one run share.
+pub struct Cosmos {
+    pub plan: Plan,
+    chance: Mutex<SmallRng>,
+    began: Instant,
+    pub store: MemoryStore,
+    pub queue: MemoryQueue,
+    pub records: Mutex<Vec<Record>>,
+    /// When each job's entry in the index last changed, and what it was before.
+    index: Mutex<HashMap<JobId, (Timestamp, Option<Timestamp>)>>,
+    effects: AtomicU64,
+    pub faults: AtomicU64,
+    /// Faults happen while this is set.
+    pub storm: AtomicBool,
+}
+
+/// The true time of a run.
+pub struct TrueClock {
+    pub began: Instant,
+}
+
+const EPOCH: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+impl Clock for TrueClock {
+    fn now(&self) -> Timestamp {
+        EPOCH + self.began.elapsed()
+    }
+}
+
+impl Cosmos {
+    pub fn new(plan: Plan) -> Self {
+        let began = Instant::now();
+        let clock = Arc::new(TrueClock { began });
+        // Every delivery of a throttled function counts, so there must be many before a message is given up.
+        let visibility_timeout = Duration::from_secs(if plan.fault == Some(Fault::VisibilityOver) { 5 } else { 360 });
+        Self {
+            plan,
+            chance: Mutex::new(SmallRng::seed_from_u64(plan.seed)),
+            began,
+            store: MemoryStore::default(),
+            queue: MemoryQueue::new(clock, visibility_timeout, 12),
+            records: Mutex::default(),
+            index: Mutex::default(),
+            effects: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            storm: AtomicBool::new(true),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        EPOCH + self.began.elapsed()
+    }
+
+    pub fn record(&self, record: Record) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    pub fn below(&self, bound: u64) -> u64 {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..bound)
+    }
+
+    /// Whether `fault` happens now.
+    pub fn strikes(&self, fault: Fault) -> bool {
+        let planned = self.plan.fault == Some(fault) || self.plan.fault == Some(Fault::Everything);
+        let strikes = planned && self.storm.load(Ordering::Relaxed) && self.below(100) < self.plan.percent.into();
+        if strikes {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+        }
+        strikes
+    }
+
+    /// Whether a message gets lost only so that there is something to sweep, where the fault is one of sweeping.
+    fn gives_the_sweeper_work(&self) -> bool {
+        let sweeping = matches!(self.plan.fault, Some(Fault::SendPartial | Fault::IndexLag | Fault::TwoSweepers));
+        sweeping && self.storm.load(Ordering::Relaxed) && self.below(100) < 30
+    }
+
+    /// Some time passes, as on a network.
+    pub async fn travel(&self) {
+        let slow = self.plan.fault == Some(Fault::Reordered) && self.strikes(Fault::Reordered);
+        let millis = self.below(if slow { 30_000 } else { 20 });
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    fn note_index(&self, id: JobId, before: Option<Timestamp>) {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (self.now(), before));
+    }
+}
+
+/// One process of a function: its own clock, and its own death.
+pub struct Process {
+    pub cosmos: Arc<Cosmos>,
+    skew_ms: i64,
+    pub died: Notify,
+    dead: AtomicBool,
+    lives_for: AtomicU64,
+}
+
+impl Process {
+    pub fn new(cosmos: &Arc<Cosmos>) -> Arc<Self> {
+        let skewed = cosmos.strikes(Fault::ClockSkew);
+        let skew_ms = if skewed { i64::try_from(cosmos.below(600_001)).unwrap_or(0) - 300_000 } else { 0 };
+        let dies = cosmos.strikes(Fault::KillAnywhere);
+        let lives_for = if dies { cosmos.below(40) } else { u64::MAX };
+        Arc::new(Self {
+            cosmos: Arc::clone(cosmos),
+            skew_ms,
+            died: Notify::new(),
+            dead: AtomicBool::new(false),
+            lives_for: AtomicU64::new(lives_for),
+        })
+    }
+
+    /// A moment at which the process may die. If it does, nothing that it does after this happens.
+    async fn moment(&self) {
+        if self.lives_for.load(Ordering::Relaxed) == 0 {
+            self.die().await;
+        }
+        self.lives_for.fetch_sub(1, Ordering::Relaxed);
+        self.cosmos.travel().await;
+        if self.dead.load(Ordering::Relaxed) {
+            self.die().await;
+        }
+    }
+
+    async fn die(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+        self.died.notify_one();
+        std::future::pending().await
+    }
+
+    async fn dies_at(&self, fault: Fault) {
+        if self.cosmos.strikes(fault) {
+            self.die().await;
+        }
+    }
+
+    fn unanswered() -> StoreError {
+        StoreError::Unavailable("the answer got lost".into())
+    }
+}
+
+impl Clock for Process {
+    fn now(&self) -> Timestamp {
+        let millis = self.cosmos.now().as_millis() + self.skew_ms;
+        Timestamp::from_millis(millis)
+    }
+}
+
+impl Entropy for Process {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.cosmos.chance.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
+    }
+}
+
+#[async_trait]
+impl JobStore for Process {
+    async fn insert_if_absent(&self, job: &Job) -> Result<Inserted, StoreError> {
+        self.moment().await;
+        if self.cosmos.strikes(Fault::PutLost) {
+            return Err(Self::unanswered());
+        }
+        let inserted = self.cosmos.store.insert_if_absent(job).await?;
+        if inserted == Inserted::New {
+            self.cosmos.record(Record::Stored { job: job.id });
+            self.cosmos.note_index(job.id, None);
+        }
+        if self.cosmos.strikes(Fault::PutUnanswered) {
+            return Err(Self::unanswered());
+        }
+        self.moment().await;
+        Ok(inserted)
+    }
+
+    async fn find(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.moment().await;
+        self.cosmos.store.find(id).await
+    }
+
+    async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError> {
+        self.moment().await;
+        let is_outcome = outcome(change).is_some();
+        if is_outcome {
+            self.dies_at(Fault::KillBeforeCommit).await;
+        }
+        let before = self.cosmos.store.find(id).await?.and_then(|job| job.due_at());
+        let changed = self.cosmos.store.change_if_allowed(id, change).await?;
+        if let Changed::Applied(job) = &changed {
+            self.cosmos.note_index(id, before);
+            if let Some(record) = record_of(change, job) {
+                self.cosmos.record(record);
+            }
+        }
+        if is_outcome {
+            self.dies_at(Fault::KillAfterCommit).await;
+        }
+        if self.cosmos.strikes(Fault::ChangeUnanswered) {
+            return Err(Self::unanswered());
+        }
+        self.moment().await;
+        Ok(changed)
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
+        self.moment().await;
+        let mut jobs = self.cosmos.store.overdue(now, usize::MAX).await?;
+        if self.cosmos.strikes(Fault::IndexLag) {
+            // The index as it was up to ten seconds ago; the jobs as they are now.
+            let seen_at = self.cosmos.now() - Duration::from_millis(self.cosmos.below(10_001));
+            let index = self.cosmos.index.lock().unwrap_or_else(PoisonError::into_inner);
+            jobs.retain(|job| match index.get(&job.id) {
+                Some((changed_at, before)) if *changed_at > seen_at => before.is_some_and(|due_at| due_at < now),
+                Some(_) | None => true,
+            });
+        }
+        jobs.truncate(limit);
+        Ok(jobs)
+    }
+}
+
+/// The attempt whose outcome a change writes.
+fn outcome(change: &Change) -> Option<&Fence> {
+    match change {
+        Change::Complete { fence, .. }
+        | Change::Retry { fence, .. }
+        | Change::Fail { fence, .. }
+        | Change::YieldToCancel { fence, .. } => Some(fence),
+        Change::Claim { .. }
+        | Change::Expire { .. }
+        | Change::ExpireCancelled { .. }
+        | Change::Postpone { .. }
+        | Change::CancelPending { .. }
+        | Change::RequestCancel { .. } => None,
+    }
+}
+
+fn record_of(change: &Change, job: &Job) -> Option<Record> {
+    let (id, attempt, status) = (job.id, job.attempts, job.status());
+    match change {
+        Change::Claim { token, .. } => Some(Record::Claimed { job: id, attempt, token: *token }),
+        Change::Complete { fence, .. }
+        | Change::Retry { fence, .. }
+        | Change::Fail { fence, .. }
+        | Change::YieldToCancel { fence, .. } => {
+            Some(Record::Outcome { job: id, attempt: fence.attempt, token: fence.token, status })
+        }
+        Change::Expire { .. } | Change::ExpireCancelled { .. } | Change::CancelPending { .. } => {
+            Some(Record::Ended { job: id, status })
+        }
+        Change::Postpone { .. } | Change::RequestCancel { .. } => None,
+    }
+}
+
+#[async_trait]
+impl JobQueue for Process {
+    async fn send(&self, message: &Message) -> Result<(), QueueError> {
+        self.moment().await;
+        if self.cosmos.strikes(Fault::SendLost) || self.cosmos.gives_the_sweeper_work() {
+            return Err(QueueError("the message got lost".into()));
+        }
+        self.cosmos.queue.send(message).await?;
+        if self.cosmos.strikes(Fault::SendUnanswered) {
+            return Err(QueueError("the answer got lost".into()));
+        }
+        self.moment().await;
+        Ok(())
+    }
+
+    async fn send_all(&self, messages: &[Message]) -> Vec<JobId> {
+        let mut unsent = vec![];
+        for batch in messages.chunks(10) {
+            self.moment().await;
+            for message in batch {
+                let lost = self.cosmos.strikes(Fault::SendPartial) || self.cosmos.strikes(Fault::SendLost);
+                if lost || self.cosmos.queue.send(message).await.is_err() {
+                    unsent.push(message.job_id);
+                }
+            }
+        }
+        self.moment().await;
+        unsent
+    }
+
+    async fn hide(&self, receipt: &Receipt, rest: Duration) -> Result<(), QueueError> {
+        self.moment().await;
+        self.cosmos.queue.hide(receipt, rest).await
+    }
+
+    async fn waiting(&self) -> Result<usize, QueueError> {
+        self.moment().await;
+        self.cosmos.queue.waiting().await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Process {
+    async fn receive(&self, rest: Duration) -> Result<Vec<DeadLetter>, QueueError> {
+        self.moment().await;
+        DeadLetters::receive(&self.cosmos.queue, rest).await
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
+        self.moment().await;
+        self.cosmos.queue.delete(receipts).await
+    }
+}
+
+#[async_trait]
+impl Outputs for Process {
+    /// The effect of a job: a file, which is made new at each call so that the checker sees each.
+    async fn create(&self, file_name: &str, content: Vec<u8>, _: &str) -> Result<String, JobError> {
+        self.dies_at(Fault::KillBeforeEffect).await;
+        self.moment().await;
+        // What the job's payload asks for; see `run::body`.
+        let wish = String::from_utf8_lossy(&content).into_owned();
+        if wish.contains("slow") {
+            tokio::time::sleep(Duration::from_millis(self.cosmos.below(9_000))).await;
+        }
+        if self.dead.load(Ordering::Relaxed) {
+            self.die().await;
+        }
+        if wish.contains("give_up") {
+            return Err(JobError::give_up(GIVE_UP));
+        }
+        if wish.contains("fail") && self.cosmos.below(2) == 0 {
+            return Err(JobError::retry("told to fail"));
+        }
+        let id: JobId = file_name.trim_end_matches(".csv").parse().expect("named by the job's id");
+        let result = format!("{file_name}#{}", self.cosmos.effects.fetch_add(1, Ordering::Relaxed));
+        self.cosmos.record(Record::Effect { job: id, result: result.clone() });
+        self.dies_at(Fault::KillAfterEffect).await;
+        Ok(result)
+    }
+}
+
+/// Whether a job needs no more: for whoever waits.
+pub fn has_ended(job: &Job) -> bool {
+    match job.status() {
+        Status::Pending | Status::Processing => false,
+        Status::Completed | Status::Failed | Status::Cancelled => true,
+    }
+}

@@ -1,0 +1,93 @@
+//! What came of it all, as a table.
+
+use crate::history::{Kind, Violation};
+use crate::simulation::Outcome;
+
+/// The table.
+pub struct Summary {
+    seed: u64,
+    lines: Vec<Line>,
+}
+
+/// One kind of attack.
+#[derive(Clone, Debug)]
+pub struct Line {
+    name: String,
+    tried: usize,
+    struck: u64,
+    lost: usize,
+    doubled: usize,
+    stuck: usize,
+    backwards: usize,
+    untrue: usize,
+}
+
+impl Line {
+    /// The line of a simulated run.
+    pub fn of_simulation(name: &str, outcome: &Outcome) -> Self {
+        Self::of(&format!("simulation: {name}"), outcome.accepted, outcome.faults, &outcome.violations)
+    }
+
+    /// The line of an attack on `tried` jobs in which faults struck so many times.
+    pub fn of(name: &str, tried: usize, struck: u64, violations: &[Violation]) -> Self {
+        let count = |kind: Kind| violations.iter().filter(|violation| violation.kind == kind).count();
+        Self {
+            name: name.to_owned(),
+            tried,
+            struck,
+            lost: count(Kind::Lost),
+            doubled: count(Kind::Doubled),
+            stuck: count(Kind::Stuck),
+            backwards: count(Kind::Backwards),
+            untrue: count(Kind::Untrue),
+        }
+    }
+
+    /// Both together, under this one's name.
+    pub fn and(mut self, other: Self) -> Self {
+        self.tried += other.tried;
+        self.struck += other.struck;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.stuck += other.stuck;
+        self.backwards += other.backwards;
+        self.untrue += other.untrue;
+        self
+    }
+
+    fn is_clean(&self) -> bool {
+        self.lost + self.doubled + self.stuck + self.backwards + self.untrue == 0
+    }
+}
+
+impl Summary {
+    /// An empty table for a run with this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, lines: vec![] }
+    }
+
+    /// Adds a line.
+    pub fn add(&mut self, line: Line) {
+        self.lines.push(line);
+    }
+
+    /// Whether nothing happened that must not.
+    pub fn is_clean(&self) -> bool {
+        self.lines.iter().all(Line::is_clean)
+    }
+
+    /// Prints the table.
+    pub fn print(&self) {
+        println!();
+        println!(
+            "{:<46} {:>9} {:>9} {:>6} {:>8} {:>6} {:>10} {:>7}",
+            "attack", "jobs", "faults", "lost", "doubled", "stuck", "backwards", "untrue"
+        );
+        let total = self.lines.iter().cloned().reduce(Line::and).map(|line| Line { name: "all".to_owned(), ..line });
+        for line in self.lines.iter().chain(&total) {
+            let Line { name, tried, struck, lost, doubled, stuck, backwards, untrue } = line;
+            println!("{name:<46} {tried:>9} {struck:>9} {lost:>6} {doubled:>8} {stuck:>6} {backwards:>10} {untrue:>7}");
+        }
+        println!("seed {}", self.seed);
+    }
+}
