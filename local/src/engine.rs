@@ -34,6 +34,8 @@ pub struct Folders {
     pub data_dir: PathBuf,
     /// Where functions write their logs; see `LOG_DIR`.
     pub logs: PathBuf,
+    /// Where tests say at which points a function's process shall die; see `KILL_POINTS`. Debug builds only.
+    pub kill_points: PathBuf,
 }
 
 impl Folders {
@@ -42,13 +44,19 @@ impl Folders {
         let data_dir = std::path::absolute(data_dir).context("the data folder has no path")?;
         let logs = data_dir.join("logs");
         std::fs::create_dir_all(&logs).with_context(|| format!("failed to make {}", logs.display()))?;
-        Ok(Self { data_dir, logs })
+        let kill_points = data_dir.join("kill-points");
+        Ok(Self { data_dir, logs, kill_points })
     }
 }
 
 impl Engine {
     /// Starts the engine that [`install`] put at `packages`, and waits until it answers.
-    pub async fn start(packages: &Path, folders: &Folders) -> anyhow::Result<Self> {
+    /// The functions reach it at its own address or, for tests that want to come between, at `functions_reach_it_at`.
+    pub async fn start(
+        packages: &Path,
+        folders: &Folders,
+        functions_reach_it_at: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let port = port_of(&folders.data_dir).await?;
         let url = format!("http://127.0.0.1:{port}");
         let mut command = Command::new("python3");
@@ -64,7 +72,8 @@ impl Engine {
         std::fs::create_dir_all(in_data_dir("tmp")).context("failed to make the data folder")?;
         command.env("PYTHONPATH", packages).env("TMPDIR", in_data_dir("tmp")).env("LOG_DIR", &folders.logs);
         command.env("BIND_HOST", "127.0.0.1").env("MINISTACK_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
-        command.env("AWS_ENDPOINT_URL", &url).env("LOG_LEVEL", "ERROR");
+        command.env("AWS_ENDPOINT_URL", functions_reach_it_at.unwrap_or(&url)).env("LOG_LEVEL", "ERROR");
+        command.env("KILL_POINTS", &folders.kill_points);
         command.env("IOT_MTLS_ENABLED", "0").env("SFTP_ENABLED", "0");
         command.env("PERSIST_STATE", "1").env("STATE_DIR", in_data_dir("state"));
         command.env("S3_PERSIST", "1").env("S3_DATA_DIR", in_data_dir("s3"));

@@ -34,6 +34,9 @@ pub struct Options {
     /// Where jobs, messages and logs are kept between runs
     #[arg(long, default_value = ".dray")]
     pub data_dir: PathBuf,
+    /// For tests that come between the functions and the local AWS: where the functions are told that it is
+    #[arg(skip)]
+    pub functions_reach_aws_at: Option<String>,
 }
 
 /// Runs the stack until Ctrl-C or SIGTERM, or until a part of it breaks. Tells what it does on standard output.

@@ -46,7 +46,7 @@ impl Stack {
         }
         let packages = engine::install(&built.target_dir, report).await?;
         report("starting the local AWS");
-        let engine = Engine::start(&packages, &folders).await?;
+        let engine = Engine::start(&packages, &folders, options.functions_reach_aws_at.as_deref()).await?;
         report("deploying template.yaml");
         let template =
             std::fs::read_to_string(workspace().join("template.yaml")).context("failed to read template.yaml")?;

@@ -33,8 +33,10 @@ pub struct System {
 
 /// Cargo's folder for what is built and for what tests leave.
 pub fn target_dir() -> PathBuf {
-    let executable = std::env::current_exe().expect("this test has a path"); // target/debug/deps/name
-    executable.ancestors().nth(3).expect("a target folder").to_owned()
+    let executable = std::env::current_exe().expect("this program has a path"); // target/debug/…
+    let is_profile = |folder: &&Path| folder.ends_with("debug") || folder.ends_with("release");
+    let profile = executable.ancestors().find(is_profile).expect("built by cargo");
+    profile.parent().expect("a target folder").to_owned()
 }
 
 /// The system. The first to ask waits until it is up.
@@ -65,7 +67,7 @@ async fn start() -> (System, Stack) {
         .with("OUTPUT_URL", format!("file://{}", folder.join("output").display()))
         .with("MAIL_URL", format!("smtp://127.0.0.1:{}", mail.port))
         .with("RETRY_BASE_SECONDS", "1");
-    let options = Options { port: 0, data_dir: folder.join("data") };
+    let options = Options { port: 0, data_dir: folder.join("data"), functions_reach_aws_at: None };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let say = |line: &str| eprintln!("{line}");
     let stack = Stack::start(&options, environment, listener, &say).await.expect("the stack starts");

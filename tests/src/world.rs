@@ -196,7 +196,7 @@ pub fn tools(settings: &[(&str, &str)]) -> Tools {
     let lookup = |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     let settings = WorkerSettings::read(&lookup).expect("settings that fit");
     let no_aws = shared_aws::clients::SdkConfig::builder().build();
-    Tools::new(&settings, &no_aws).expect("tools")
+    Tools::new(&settings, &no_aws, &|_| None).expect("tools")
 }
 
 /// A way to send e-mail that nothing sends.

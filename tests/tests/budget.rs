@@ -38,7 +38,7 @@ impl Metered {
         let folder = tempfile::tempdir().expect("a folder");
         let packages = install(&target_dir(), &|line| eprintln!("{line}")).await.expect("installed");
         let folders = Folders::below(&folder.path().join("aws")).expect("folders");
-        let engine = Engine::start(&packages, &folders).await.expect("started");
+        let engine = Engine::start(&packages, &folders, None).await.expect("started");
         let unmetered = metered_sqs_client(engine.url(), &Meter::default());
         let url = unmetered.create_queue().queue_name("jobs").send().await.expect("created").queue_url.expect("a URL");
         let queue_meter = Meter::default();

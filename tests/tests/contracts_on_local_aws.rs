@@ -17,7 +17,7 @@ async fn the_ports_on_the_local_aws_keep_their_contracts() {
     let folder = tempfile::tempdir().expect("a folder");
     let packages = install(&target_dir(), &|line| eprintln!("{line}")).await.expect("installed");
     let folders = Folders::below(folder.path()).expect("folders");
-    let engine = Engine::start(&packages, &folders).await.expect("started");
+    let engine = Engine::start(&packages, &folders, None).await.expect("started");
     tokio::join!(queue_contract(engine.url()), store_contract(engine.url()));
 }
 

@@ -6,7 +6,9 @@
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a check that cannot go on shall say so and stop")]
 #![expect(clippy::print_stdout, reason = "it reports to the person who started it")]
 
+mod exploration;
 pub mod history;
+pub mod model;
 pub mod simulation;
 mod summary;
 
@@ -23,6 +25,12 @@ pub struct Options {
     /// Where all chance comes from; a run with the same seed is the same run
     #[arg(long, default_value_t = 20_261_122)]
     pub seed: u64,
+    /// Only this part
+    #[arg(long)]
+    pub only: Option<Part>,
+    /// How many states the model checker generates at most, for each assumption about leases
+    #[arg(long, default_value_t = 40_000_000)]
+    pub states: usize,
     /// How many jobs the simulation runs in all
     #[arg(long, default_value_t = 100_000)]
     pub jobs: u32,
@@ -37,9 +45,23 @@ pub struct Options {
 /// Runs everything that `options` ask for and prints the summary. Fails if anything happened that must not.
 pub fn run(options: &Options) -> ExitCode {
     let mut summary = Summary::new(options.seed);
-    simulate(options, &mut summary);
+    let all = options.fault.is_none() && options.only.is_none();
+    let wanted = |part: Part| all || options.only == Some(part);
+    let explored = !wanted(Part::Model) || exploration::explore(options.states);
+    if wanted(Part::Simulation) || options.fault.is_some() {
+        simulate(options, &mut summary);
+    }
     summary.print();
-    if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if explored && summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The parts of it all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Every order of events of one job, by a model checker.
+    Model,
+    /// Many jobs in a simulated deployment, under faults.
+    Simulation,
 }
 
 /// How often faults strike, in percent.

@@ -3,23 +3,16 @@
 use std::sync::Arc;
 
 use api::Api;
-use shared_aws::dynamodb::DynamoStore;
-use shared_aws::settings::{self, Place};
-use shared_aws::sqs::SqsQueue;
+use shared_aws::settings::{environment, idempotency_secret};
 use shared_aws::system::{SystemClock, SystemEntropy};
-use shared_aws::{clients, telemetry};
+use shared_aws::{clients, ports, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    telemetry::start("api", &settings::environment)?;
-    let place = Place::read(&settings::environment)?;
+    telemetry::start("api", &environment)?;
     let config = clients::sdk_config().await;
-    let api = Api {
-        store: Arc::new(DynamoStore::new(&config, place.table_name)),
-        queue: Arc::new(SqsQueue::new(&config, place.queue_url)),
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-        idempotency_secret: settings::idempotency_secret(&settings::environment)?,
-    };
-    lambda_http::run(api::router(api)).await
+    let (store, queue) = ports::ports("api", &config, &environment)?;
+    let idempotency_secret = idempotency_secret(&environment)?;
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    lambda_http::run(api::router(Api { store, queue, clock, entropy, idempotency_secret })).await
 }

@@ -10,10 +10,11 @@ use std::time::Duration;
 use serde::Serialize;
 use shared::id::JobId;
 use shared::job::{Job, Status};
-use shared::ports::{Changed, Clock, DeadLetters, JobQueue, JobStore, Message, StoreError};
+use shared::ports::{Changed, Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, StoreError};
 use shared::sweep::{Decision, copies_to_send, decide};
 use shared::time::Timestamp;
 use shared::transition::{ABANDONED, Change, Refusal};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// What it takes to sweep.
@@ -61,8 +62,8 @@ const BATCH: usize = 200;
 /// How long before the function's end no further job is looked at: time to send the messages of those that were.
 const TIME_TO_SEND: Duration = Duration::from_secs(15);
 
-/// How many batches of up to ten dead letters one sweep looks at.
-const DEAD_LETTER_BATCHES: usize = 10;
+/// How many batches of up to ten dead letters one sweep looks at. Where there are more, SQS gives others each time.
+const DEAD_LETTER_BATCHES: usize = 50;
 
 /// How long a dead letter is hidden while it is looked at. Shorter than the time between sweeps.
 const DEAD_LETTER_REST: Duration = Duration::from_secs(20);
@@ -245,17 +246,13 @@ impl Sweep<'_> {
         let mut kept = HashSet::new();
         for _ in 0..DEAD_LETTER_BATCHES {
             let letters = self.sweeper.dead_letters.receive(DEAD_LETTER_REST).await?;
-            let mut needless = vec![];
-            for letter in &letters {
-                let Some(id) = letter.job_id else { continue };
-                if Instant::now() >= end {
-                    break;
-                }
-                let failed = self.sweeper.store.find(id).await?.is_some_and(|job| job.status() == Status::Failed);
-                if !failed || !kept.insert(id) {
-                    needless.push(letter.receipt.clone());
-                }
+            let failed = self.failed_among(letters.iter().filter_map(|letter| letter.job_id)).await?;
+            if Instant::now() >= end {
+                break;
             }
+            let is_needless =
+                |letter: &&DeadLetter| letter.job_id.is_some_and(|id| !failed.contains(&id) || !kept.insert(id));
+            let needless: Vec<_> = letters.iter().filter(is_needless).map(|letter| letter.receipt.clone()).collect();
             if !needless.is_empty() {
                 self.sweeper.dead_letters.delete(&needless).await?;
                 self.swept.dead_letters_removed += needless.len();
@@ -265,6 +262,20 @@ impl Sweep<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Those of these jobs that have failed.
+    async fn failed_among(&self, ids: impl Iterator<Item = JobId>) -> Result<HashSet<JobId>, lambda_runtime::Error> {
+        let mut looks = JoinSet::new();
+        for id in ids {
+            let store = Arc::clone(&self.sweeper.store);
+            looks.spawn(async move { store.find(id).await });
+        }
+        let mut failed = HashSet::new();
+        while let Some(found) = looks.join_next().await {
+            failed.extend(found??.filter(|job| job.status() == Status::Failed).map(|job| job.id));
+        }
+        Ok(failed)
     }
 }
 

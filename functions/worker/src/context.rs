@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use shared::id::JobId;
 use shared::time::Timestamp;
 use shared_aws::clients::SdkConfig;
-use shared_aws::settings::WorkerSettings;
+use shared_aws::settings::{Lookup, WorkerSettings};
 
 use crate::mail::Mailer;
 use crate::output::{Outputs, outputs_at};
@@ -34,10 +34,10 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Those that `settings` describe.
-    pub fn new(settings: &WorkerSettings, config: &SdkConfig) -> anyhow::Result<Self> {
+    /// Those that `settings` describe. In debug builds, `lookup` may ask for kill points around them.
+    pub fn new(settings: &WorkerSettings, config: &SdkConfig, lookup: Lookup<'_>) -> anyhow::Result<Self> {
         Ok(Self {
-            outputs: outputs_at(settings.output.clone(), config),
+            outputs: outputs_at(settings.output.clone(), config, lookup),
             mailer: Mailer::new(&settings.mail, &settings.mail_from, config).context("failed to set up e-mail")?,
             csv_formula_guard: settings.csv_formula_guard,
         })

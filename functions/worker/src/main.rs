@@ -4,30 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use shared_aws::dynamodb::DynamoStore;
-use shared_aws::settings::{self, Place, WorkerSettings};
-use shared_aws::sqs::SqsQueue;
+use shared_aws::settings::{WorkerSettings, environment};
 use shared_aws::system::{SystemClock, SystemEntropy, time_until};
-use shared_aws::{clients, telemetry};
+use shared_aws::{clients, ports, telemetry};
 use worker::{Isolation, Tools, Worker};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::start("worker", &settings::environment)?;
-    let place = Place::read(&settings::environment)?;
-    let settings = WorkerSettings::read(&settings::environment)?;
+    telemetry::start("worker", &environment)?;
+    let settings = WorkerSettings::read(&environment)?;
     let config = clients::sdk_config().await;
-    let worker = Worker {
-        store: Arc::new(DynamoStore::new(&config, place.table_name)),
-        queue: Arc::new(SqsQueue::new(&config, place.queue_url)),
+    let (store, queue) = ports::ports("worker", &config, &environment)?;
+    let worker = Arc::new(Worker {
+        store,
+        queue,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         retry: settings.retry,
-        tools: Arc::new(Tools::new(&settings, &config)?),
+        tools: Arc::new(Tools::new(&settings, &config, &environment)?),
         isolation: Isolation::Thread,
         stuck: AtomicBool::new(false),
-    };
-    let worker = Arc::new(worker);
+    });
     lambda_runtime::run(service_fn(move |event: LambdaEvent<_>| {
         let worker = Arc::clone(&worker);
         async move { worker.handle(event.payload, time_until(event.context.deadline())).await }

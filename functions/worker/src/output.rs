@@ -9,8 +9,10 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use shared::chain::Chain;
 use shared_aws::clients::SdkConfig;
+#[cfg(debug_assertions)]
+use shared_aws::kill_points::{Guarded, KillPoints};
 use shared_aws::s3::Bucket;
-use shared_aws::settings::OutputUrl;
+use shared_aws::settings::{Lookup, OutputUrl};
 
 use crate::JobError;
 
@@ -23,11 +25,28 @@ pub trait Outputs: Send + Sync {
     async fn create(&self, file_name: &str, content: Vec<u8>, content_type: &str) -> Result<String, JobError>;
 }
 
-/// The place at this address.
-pub fn outputs_at(url: OutputUrl, config: &SdkConfig) -> Arc<dyn Outputs> {
-    match url {
+/// The place at this address. In debug builds, with kill points around it if `KILL_POINTS` asks for it.
+pub fn outputs_at(url: OutputUrl, config: &SdkConfig, lookup: Lookup<'_>) -> Arc<dyn Outputs> {
+    let outputs: Arc<dyn Outputs> = match url {
         OutputUrl::Folder(path) => Arc::new(Folder(path)),
         OutputUrl::Bucket { name, prefix } => Arc::new(Bucket::new(config, name, prefix)),
+    };
+    #[cfg(debug_assertions)]
+    if let Some(points) = KillPoints::read("worker", lookup) {
+        return Arc::new(points.around(outputs));
+    }
+    let _ = lookup;
+    outputs
+}
+
+#[cfg(debug_assertions)]
+#[async_trait]
+impl Outputs for Guarded<dyn Outputs> {
+    async fn create(&self, file_name: &str, content: Vec<u8>, content_type: &str) -> Result<String, JobError> {
+        self.points.pass("effect.before");
+        let answer = self.inner.create(file_name, content, content_type).await;
+        self.points.pass("effect.after");
+        answer
     }
 }
 

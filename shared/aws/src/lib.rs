@@ -2,6 +2,9 @@
 
 pub mod clients;
 pub mod dynamodb;
+#[cfg(debug_assertions)]
+pub mod kill_points;
+pub mod ports;
 pub mod s3;
 pub mod ses;
 pub mod settings;
