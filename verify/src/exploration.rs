@@ -1,8 +1,7 @@
 //! The model checker's part: the protocol as it is, and weakened in every way that we could think of.
 
+use crate::THREADS;
 use crate::model::{Checked, Leases, Weakness, check};
-
-const THREADS: usize = 2;
 
 /// States enough for every weakness to show.
 const STATES_OF_A_WEAKENED: usize = 20_000_000;

@@ -28,7 +28,7 @@ pub struct Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fault = self.fault.map_or("nothing", Fault::name);
-        write!(f, "--seed {} --jobs {} --fault {fault:?} --percent {}", self.seed, self.jobs, self.percent)
+        write!(f, "--seed {} --fault {fault:?} --percent {}", self.seed, self.percent)
     }
 }
 

@@ -353,7 +353,7 @@ impl Outputs for Process {
         }
         let id: JobId = file_name.trim_end_matches(".csv").parse().expect("named by the job's id");
         let result = format!("{file_name}#{}", self.cosmos.effects.fetch_add(1, Ordering::Relaxed));
-        self.cosmos.record(Record::Effect { job: id, result: result.clone() });
+        self.cosmos.record(Record::Effect { job: id, result: format!("{result:?}") });
         self.dies_at(Fault::KillAfterEffect).await;
         Ok(result)
     }

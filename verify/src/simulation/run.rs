@@ -12,7 +12,7 @@ use axum::http::{Request, StatusCode};
 use shared::id::JobId;
 use shared::job::Status;
 use shared::memory::Delivery;
-use shared::ports::{Changed, JobQueue, JobStore, Message};
+use shared::ports::{Changed, JobQueue, JobStore};
 use shared::retry::RetryPolicy;
 use shared::transition::Change;
 use sweeper::Sweeper;
@@ -184,8 +184,8 @@ async fn event_source(cosmos: Arc<Cosmos>) {
                 cosmos.faults.fetch_add(1, Ordering::Relaxed);
             }
             if cosmos.strikes(Fault::DeliveredTwice) {
-                let copy = Message { job_id: delivery.job_id, delay: Duration::from_millis(cosmos.below(5_000)) };
-                cosmos.queue.send(&copy).await.expect("memory takes all");
+                let soon = Duration::from_millis(cosmos.below(5_000));
+                cosmos.queue.hide(&delivery.receipt, soon).await.expect("memory takes all");
             }
             if cosmos.strikes(Fault::Reordered) {
                 let rest = Duration::from_millis(cosmos.below(60_000));
