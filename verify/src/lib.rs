@@ -136,7 +136,7 @@ fn simulate(options: &Options, summary: &mut Summary) {
                     let line = simulate_one(Plan { seed, jobs: JOBS_OF_A_RUN, fault, percent });
                     let mut lines = lines.lock().expect("no run panics");
                     let line = match lines.remove(&fault) {
-                        Some(before) => before.and(line),
+                        Some(before) => before.and(&line),
                         None => line,
                     };
                     lines.insert(fault, line);

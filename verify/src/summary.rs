@@ -44,7 +44,7 @@ impl Line {
     }
 
     /// Both together, under this one's name.
-    pub fn and(mut self, other: Self) -> Self {
+    pub fn and(mut self, other: &Self) -> Self {
         self.tried += other.tried;
         self.struck += other.struck;
         self.lost += other.lost;
@@ -83,7 +83,12 @@ impl Summary {
             "{:<46} {:>9} {:>9} {:>6} {:>8} {:>6} {:>10} {:>7}",
             "attack", "jobs", "faults", "lost", "doubled", "stuck", "backwards", "untrue"
         );
-        let total = self.lines.iter().cloned().reduce(Line::and).map(|line| Line { name: "all".to_owned(), ..line });
+        let total = self
+            .lines
+            .iter()
+            .cloned()
+            .reduce(|sum, line| sum.and(&line))
+            .map(|line| Line { name: "all".to_owned(), ..line });
         for line in self.lines.iter().chain(&total) {
             let Line { name, tried, struck, lost, doubled, stuck, backwards, untrue } = line;
             println!("{name:<46} {tried:>9} {struck:>9} {lost:>6} {doubled:>8} {stuck:>6} {backwards:>10} {untrue:>7}");

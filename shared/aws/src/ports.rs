@@ -11,12 +11,11 @@ use crate::kill_points::KillPoints;
 use crate::settings::{Lookup, Place, SettingError, dead_letter_queue_url};
 use crate::sqs::{SqsDeadLetters, SqsQueue};
 
-/// The table and the queue of `place`. In debug builds, with kill points around them if `KILL_POINTS` asks for it.
-pub fn ports(
-    function: &'static str,
-    config: &SdkConfig,
-    lookup: Lookup<'_>,
-) -> Result<(Arc<dyn JobStore>, Arc<dyn JobQueue>), SettingError> {
+/// Where the jobs are, and where workers hear of them.
+pub type Ports = (Arc<dyn JobStore>, Arc<dyn JobQueue>);
+
+/// The table and the queue that the settings name. In debug builds, with kill points around them if `KILL_POINTS` asks for it.
+pub fn ports(function: &'static str, config: &SdkConfig, lookup: Lookup<'_>) -> Result<Ports, SettingError> {
     let place = Place::read(lookup)?;
     let store: Arc<dyn JobStore> = Arc::new(DynamoStore::new(config, place.table_name));
     let queue: Arc<dyn JobQueue> = Arc::new(SqsQueue::new(config, place.queue_url));

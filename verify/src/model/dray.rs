@@ -209,7 +209,7 @@ fn submitted(max_attempts: u8, delay_seconds: u64) -> Job {
     let origin = Origin { correlation_id: String::new(), traceparent: None };
     let job = submission.into_job(JobId::at(time(0), [0; 10]), Tenant::only(), time(0), origin);
     // So that a lease lasts one tick. What has happened makes no difference to what may happen: it is not kept.
-    Job { timeout: TICK - LEASE_MARGIN, history: vec![], ..job }
+    Job { timeout: TICK.saturating_sub(LEASE_MARGIN), history: vec![], ..job }
 }
 
 /// Accepting the job: `functions/api/src/accept.rs`.
@@ -437,10 +437,10 @@ impl Dray {
             | Worker::Executing(_)
             | Worker::Settling => return false,
         };
-        let held = world.stored().is_held_by(hold);
+        let has_it = world.stored().is_held_by(hold);
         let written = self.change_if_allowed(world, &self.outcome_of(hold, outcome, at));
         if written.is_ok() {
-            world.remembered.stale_outcome |= !held;
+            world.remembered.stale_outcome |= !has_it;
             match outcome {
                 Outcome::Complete => world.remembered.completions = (world.remembered.completions + 1).min(2),
                 Outcome::GiveUp => world.remembered.gave_up = true,

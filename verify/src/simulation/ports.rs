@@ -152,7 +152,7 @@ impl Process {
     async fn die(&self) {
         self.dead.store(true, Ordering::Relaxed);
         self.died.notify_one();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn dies_at(&self, fault: Fault) {

@@ -144,7 +144,7 @@ async fn client(cosmos: Arc<Cosmos>, number: u32) -> bool {
 
 /// The same for each number: some jobs are slow, some fail now and then, some give up, some are for later.
 fn submission(cosmos: &Cosmos, number: u32) -> String {
-    let wish = match (number ^ (cosmos.plan.seed as u32)) % 10 {
+    let wish = match (u64::from(number) ^ cosmos.plan.seed) % 10 {
         0 | 1 => "slow",
         2 => "fail",
         3 => "give_up",
@@ -164,7 +164,12 @@ async fn cancel(cosmos: &Arc<Cosmos>, job: JobId) {
     let process = Process::new(cosmos);
     let now = cosmos.now();
     for change in [Change::CancelPending { now }, Change::RequestCancel { now }] {
-        if let Ok(Changed::Applied(_)) = process.change_if_allowed(job, &change).await {
+        let changed = tokio::select! {
+            biased;
+            () = process.died.notified() => return,
+            changed = process.change_if_allowed(job, &change) => changed,
+        };
+        if let Ok(Changed::Applied(_)) = changed {
             cosmos.record(Record::CancelAcknowledged { job });
             return;
         }
