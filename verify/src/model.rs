@@ -4,7 +4,7 @@
 //!
 //! What may happen to the job is not described here: every change goes through [`shared::transition::transition`],
 //! every look of the sweeper through [`shared::sweep::decide`]. Here is the world around them: what a process does next,
-//! as `functions/` does it, and what can go wrong. [`weakness`] tells the rule small lies, to see that the properties
+//! as `functions/` does it, and what can go wrong. [`Weakness`] tells the rule small lies, to see that the properties
 //! would notice.
 
 mod dray;
