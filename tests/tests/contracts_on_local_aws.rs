@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use local::engine::{Engine, Folders, install};
 use shared::contract::Consumer;
 use shared::id::JobId;
 use shared::ports::{Message, Receipt};
+use shared_aws::clients::SdkConfig;
 use shared_aws::dynamodb::DynamoStore;
+use shared_aws::s3::Bucket;
+use shared_aws::ses::{Ses, SesError};
 use shared_aws::sqs::SqsQueue;
 use tests::system::{sqs_client, target_dir};
 use tests::table::{Meter, NAME, client_of, definition};
@@ -18,7 +22,49 @@ async fn the_ports_on_the_local_aws_keep_their_contracts() {
     let packages = install(&target_dir(), &|line| eprintln!("{line}")).await.expect("installed");
     let folders = Folders::below(folder.path()).expect("folders");
     let engine = Engine::start(&packages, &folders, None).await.expect("started");
-    tokio::join!(queue_contract(engine.url()), store_contract(engine.url()));
+    tokio::join!(
+        queue_contract(engine.url()),
+        store_contract(engine.url()),
+        a_file_in_s3_is_written_once(engine.url()),
+        an_email_goes_out_by_ses(engine.url()),
+    );
+}
+
+/// What the functions' clients are made from.
+fn sdk_config(aws_url: &str) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(aws_url)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+        .build()
+}
+
+async fn a_file_in_s3_is_written_once(aws_url: &str) {
+    let created = reqwest::Client::new().put(format!("{aws_url}/outputs")).send().await.expect("S3 answers");
+    assert!(created.status().is_success(), "{created:?}");
+    let bucket = Bucket::new(&sdk_config(aws_url), "outputs".to_owned(), "csv".to_owned());
+    for content in ["first", "second"] {
+        let address = bucket.create("a.csv", content.into(), "text/csv").await.expect("written, or there already");
+        assert_eq!(address, "s3://outputs/csv/a.csv");
+    }
+    let file = reqwest::get(format!("{aws_url}/outputs/csv/a.csv")).await.expect("S3 answers");
+    assert_eq!(file.headers()["content-type"], "text/csv");
+    assert_eq!(file.text().await.expect("text"), "first");
+}
+
+async fn an_email_goes_out_by_ses(aws_url: &str) {
+    let ses = Ses::new(&sdk_config(aws_url));
+    let message = b"From: dray@example.com\r\nTo: ada@example.com\r\nSubject: Hi\r\n\r\nDear Ada\r\n";
+    let to = || vec!["ada@example.com".to_owned()];
+    let refused = ses.send("dray@example.com", to(), message.to_vec()).await.expect_err("nobody verified the sender");
+    assert!(matches!(refused, SesError::Refused(_)), "{refused:?}");
+
+    let verify = reqwest::Client::new().post(format!("{aws_url}/v2/email/identities"));
+    let verify = verify.header("content-type", "application/json").body(r#"{"EmailIdentity":"dray@example.com"}"#);
+    assert!(verify.send().await.expect("SES answers").status().is_success());
+    let id = ses.send("dray@example.com", to(), message.to_vec()).await.expect("sent");
+    assert!(!id.is_empty());
 }
 
 async fn queue_contract(aws_url: &str) {
