@@ -97,6 +97,24 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The attempt whose outcome it writes; `None` if it writes no attempt's outcome.
+    pub fn fence(&self) -> Option<&Fence> {
+        match self {
+            Self::Complete { fence, .. }
+            | Self::Retry { fence, .. }
+            | Self::Fail { fence, .. }
+            | Self::YieldToCancel { fence, .. } => Some(fence),
+            Self::Claim { .. }
+            | Self::Expire { .. }
+            | Self::ExpireCancelled { .. }
+            | Self::Postpone { .. }
+            | Self::CancelPending { .. }
+            | Self::RequestCancel { .. } => None,
+        }
+    }
+}
+
 /// Which attempt writes: only the one whose number and token the job still carries may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {

@@ -132,7 +132,7 @@ impl Weakness {
                 }
             }
             Self::CommitByStatusOnly => {
-                if let Some(fence) = fence_of(change)
+                if let Some(fence) = change.fence()
                     && job.status() == Status::Processing
                 {
                     pretend_held_by(job, fence);
@@ -189,7 +189,7 @@ impl Weakness {
     pub(super) fn spoil(self, before: Row, mut after: Row, change: &Change) -> Row {
         match self {
             Self::CommitUnconditionally | Self::CommitByStatusOnly => {
-                if fence_of(change).is_some() {
+                if change.fence().is_some() {
                     // No outcome writes these two; they had only been made up.
                     after.attempts = before.attempts;
                     after.token = before.token;
@@ -225,22 +225,6 @@ impl Weakness {
             | Self::AcknowledgeBeforeCommit => {}
         }
         after
-    }
-}
-
-/// The fence of a change that writes an attempt's outcome.
-fn fence_of(change: &Change) -> Option<&Fence> {
-    match change {
-        Change::Complete { fence, .. }
-        | Change::Retry { fence, .. }
-        | Change::Fail { fence, .. }
-        | Change::YieldToCancel { fence, .. } => Some(fence),
-        Change::Claim { .. }
-        | Change::Expire { .. }
-        | Change::ExpireCancelled { .. }
-        | Change::Postpone { .. }
-        | Change::CancelPending { .. }
-        | Change::RequestCancel { .. } => None,
     }
 }
 

@@ -16,7 +16,7 @@ use shared::ports::{
     StoreError,
 };
 use shared::time::Timestamp;
-use shared::transition::{Change, Fence};
+use shared::transition::Change;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use worker::{JobError, Outputs};
@@ -205,7 +205,7 @@ impl JobStore for Process {
 
     async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError> {
         self.moment().await;
-        let is_outcome = outcome(change).is_some();
+        let is_outcome = change.fence().is_some();
         if is_outcome {
             self.dies_at(Fault::KillBeforeCommit).await;
         }
@@ -241,22 +241,6 @@ impl JobStore for Process {
         }
         jobs.truncate(limit);
         Ok(jobs)
-    }
-}
-
-/// The attempt whose outcome a change writes.
-fn outcome(change: &Change) -> Option<&Fence> {
-    match change {
-        Change::Complete { fence, .. }
-        | Change::Retry { fence, .. }
-        | Change::Fail { fence, .. }
-        | Change::YieldToCancel { fence, .. } => Some(fence),
-        Change::Claim { .. }
-        | Change::Expire { .. }
-        | Change::ExpireCancelled { .. }
-        | Change::Postpone { .. }
-        | Change::CancelPending { .. }
-        | Change::RequestCancel { .. } => None,
     }
 }
 
