@@ -11,12 +11,16 @@ pub struct Environment(BTreeMap<String, String>);
 
 /// Each setting, the parameter of `template.yaml` that carries it, and what it is on this machine unless given. No
 /// value: what the template says.
-const SETTINGS: [(&str, &str, Option<&str>); 8] = [
+const SETTINGS: [(&str, &str, Option<&str>); 12] = [
     ("OUTPUT_URL", "OutputUrl", Some("file://output")),
     ("MAIL_URL", "MailUrl", Some("file://output/mail")),
     ("MAIL_FROM", "MailFrom", None),
     ("RETRY_BASE_SECONDS", "RetryBaseSeconds", Some("2")),
     ("CSV_FORMULA_GUARD", "CsvFormulaGuard", None),
+    ("OUTBOUND_ALLOW", "OutboundAllow", Some("any")), // receivers on this machine can be tried out
+    ("WEBHOOK_SECRET", "WebhookSecret", None),
+    ("PUSH_GATEWAY_URL", "PushGatewayUrl", None),
+    ("PUSH_GATEWAY_TOKEN", "PushGatewayToken", None),
     ("IDEMPOTENCY_SECRET", "IdempotencySecret", None),
     ("LOG_LEVEL", "LogLevel", Some("debug")), // a job's start is told at this level
     ("LOG_FORMAT", "LogFormat", None),
@@ -46,7 +50,10 @@ impl Environment {
 
     /// The template's parameters. Folders are relative to `working_dir`; the functions run elsewhere.
     pub fn parameters(&self, working_dir: &Path) -> Vec<(String, String)> {
-        let mut parameters = vec![("Architecture".to_owned(), architecture().to_owned())];
+        let mut parameters = vec![
+            ("Architecture".to_owned(), architecture().to_owned()),
+            ("AuthMode".to_owned(), "none".to_owned()), // nobody but this machine reaches it
+        ];
         for (name, parameter, default) in SETTINGS {
             let value = self.0.get(name).map(String::as_str).or(default);
             if let Some(value) = value {

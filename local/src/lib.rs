@@ -8,6 +8,7 @@ pub mod engine;
 mod environment;
 mod follow;
 mod functions;
+mod jobs_command;
 mod proxy;
 pub mod python;
 mod stack;
@@ -17,16 +18,33 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use crate::environment::Environment;
 pub use crate::stack::Stack;
 
-/// Runs the whole of Dray on this machine: API, worker, sweeper, table and queues.
-#[derive(Clone, Debug, Parser)]
-#[command(name = "dray", version)]
+use crate::jobs_command::JobsCommand;
+
+/// Dray on this machine: without a command, runs the whole of it: functions, table, queues and schedule
+#[derive(Clone, Parser)]
+#[command(name = "dray", version, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    stack: Options,
+}
+
+#[derive(Clone, Subcommand)]
+enum Command {
+    /// Looks at the jobs of a running Dray, and acts on them
+    Jobs(JobsCommand),
+}
+
+/// How the stack is to be run.
+#[derive(Clone, Debug, Args)]
 pub struct Options {
     /// The port of the API, on 127.0.0.1
     #[arg(long, default_value_t = 3000)]
@@ -39,8 +57,16 @@ pub struct Options {
     pub functions_reach_aws_at: Option<String>,
 }
 
+/// Does what the command line asks for: runs the stack, or a command on a running one.
+pub async fn run(command_line: CommandLine) -> ExitCode {
+    match command_line.command {
+        Some(Command::Jobs(command)) => jobs_command::run(command).await,
+        None => run_stack(command_line.stack).await,
+    }
+}
+
 /// Runs the stack until Ctrl-C or SIGTERM, or until a part of it breaks. Tells what it does on standard output.
-pub async fn run(options: Options) -> ExitCode {
+async fn run_stack(options: Options) -> ExitCode {
     match run_until_stopped(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

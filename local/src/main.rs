@@ -5,5 +5,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    local::run(local::Options::parse()).await
+    local::run(local::CommandLine::parse()).await
 }

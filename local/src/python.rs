@@ -6,6 +6,10 @@ use std::process::Stdio;
 use anyhow::{Context as _, bail, ensure};
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
+use tokio::sync::Mutex;
+
+/// Held while this process installs something: two at once would use the same folder.
+static INSTALLING: Mutex<()> = Mutex::const_new(());
 
 /// Puts the packages of `requirements`, all pinned with their hashes, into a folder of their own under `target_dir`,
 /// unless they are there; `downloading` is called if they are not. Gives the folder, which is to be Python's path.
@@ -20,6 +24,7 @@ pub async fn install(
     check_python().await?;
     let hash = hex::encode(&Sha256::digest(requirements)[..6]);
     let packages = target_dir.join(format!("{name}-{hash}"));
+    let _alone = INSTALLING.lock().await;
     if packages.exists() {
         return Ok(packages);
     }

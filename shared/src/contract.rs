@@ -12,10 +12,14 @@ use async_trait::async_trait;
 
 use crate::event::fold;
 use crate::id::{JobId, LeaseToken, Tenant};
-use crate::job::Job;
+use crate::job::{Job, Progress, Status, Tag};
 use crate::json::Json;
 use crate::memory::SeededEntropy;
-use crate::ports::{Changed, Entropy, Inserted, JobQueue, JobStore, Message, Receipt};
+use crate::ports::{
+    Changed, Cursor, Entropy, Inserted, JobQueue, JobStore, Lane, ListQuery, Message, OwnItem, Receipt, StoreError,
+    Switch,
+};
+use crate::product::{Product, ProductId, Products};
 use crate::submission::{Origin, Submission};
 use crate::time::Timestamp;
 use crate::transition::{Change, Fence, LEASE_MARGIN, transition};
@@ -31,12 +35,140 @@ pub async fn job_store(store: &dyn JobStore) {
     a_second_insert_finds_the_first(store).await;
     every_change_in_every_state_is_as_the_transition_function_says(store).await;
     overdue_jobs_are_found_until_they_end(store).await;
+    each_job_of_a_batch_is_stored_for_itself(store).await;
+    a_job_and_an_item_are_stored_together_or_not_at_all(store).await;
+    jobs_are_listed_newest_first_in_pages(store).await;
+}
+
+/// The suite for the switch, which must not be paused yet.
+pub async fn switch(switch: &dyn Switch) {
+    for paused in [false, true, true, false] {
+        switch.set_paused(paused).await.expect("answers");
+        assert_eq!(switch.is_paused().await.expect("answers"), paused);
+    }
+}
+
+/// The suite for products, which are stored by way of the store of jobs.
+pub async fn products(store: &(impl JobStore + Products)) {
+    let job = job(5900);
+    let product = product_of(&job);
+    let (tenant, id) = (&product.tenant, product.product_id);
+    assert_eq!(Products::find(store, tenant, id).await.expect("answers"), None);
+    assert!(!store.mark_processed(tenant, id, START).await.expect("answers"), "there is none");
+    store.insert_with(&job, &product.to_own_item()).await.expect("answers");
+    assert_eq!(Products::find(store, tenant, id).await.expect("answers").as_ref(), Some(&product));
+    let other = Tenant::named("other").expect("a name");
+    assert_eq!(Products::find(store, &other, id).await.expect("answers"), None, "another's product is not there");
+    for at in [START, START + SECOND] {
+        assert!(store.mark_processed(tenant, id, at).await.expect("answers"));
+        let found = Products::find(store, tenant, id).await.expect("answers").expect("is there");
+        assert_eq!(found, Product { processed_at: Some(START), ..product.clone() }, "the first time counts");
+    }
+    end(store, &job).await;
+}
+
+fn product_of(job: &Job) -> Product {
+    Product {
+        product_id: ProductId::of(job.id),
+        tenant: job.tenant.clone(),
+        name: "Lamp".to_owned(),
+        price: Some(1999),
+        created_at: job.created_at,
+        processed_at: None,
+    }
+}
+
+async fn each_job_of_a_batch_is_stored_for_itself(store: &dyn JobStore) {
+    assert!(store.insert_all_if_absent(&[]).await.is_empty());
+    let jobs: Vec<Job> = (5000..5030).map(job).collect();
+    let there = Job { correlation_id: "earlier".to_owned(), ..jobs[7].clone() };
+    store.insert_if_absent(&there).await.expect("answers");
+    let outcomes = store.insert_all_if_absent(&jobs).await;
+    assert_eq!(outcomes.len(), jobs.len());
+    for (index, (job, outcome)) in jobs.iter().zip(outcomes).enumerate() {
+        let there = if index == 7 { &there } else { job };
+        let expected = if index == 7 { Inserted::AlreadyThere(Box::new(there.clone())) } else { Inserted::New };
+        assert_eq!(outcome.expect("answers"), expected, "{index}");
+        assert_eq!(store.find(job.id).await.expect("answers").as_ref(), Some(there), "{index}");
+        end(store, job).await;
+    }
+}
+
+async fn a_job_and_an_item_are_stored_together_or_not_at_all(store: &dyn JobStore) {
+    let (one, other) = (job(5040), job(5041));
+    let own = |id: &str| OwnItem { table: None, key: "id".to_owned(), item: serde_json::json!({ "id": id, "n": 1 }) };
+    assert_eq!(store.insert_with(&one, &own("own#1")).await.expect("answers"), Inserted::New);
+    let again = Job { correlation_id: "again".to_owned(), ..one.clone() };
+    let there = Inserted::AlreadyThere(Box::new(one.clone()));
+    assert_eq!(store.insert_with(&again, &own("own#2")).await.expect("answers"), there);
+    let refused = store.insert_with(&other, &own("own#1")).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    assert_eq!(store.find(other.id).await.expect("answers"), None, "not without its item");
+    assert_eq!(store.insert_with(&other, &own("own#2")).await.expect("answers"), Inserted::New, "no item was left");
+    end(store, &one).await;
+    end(store, &other).await;
+}
+
+async fn jobs_are_listed_newest_first_in_pages(store: &dyn JobStore) {
+    let tenant = Tenant::named("lister").expect("a name");
+    let mut expected = vec![];
+    for number in 0..10 {
+        let created_at = START + SECOND * u32::from(number);
+        let job = Job { tenant: tenant.clone(), created_at, ..job(5050 + number) };
+        store.insert_if_absent(&job).await.expect("answers");
+        if number % 3 == 0 {
+            let (now, fence, error) = (START + SECOND * 60, fence(1), "not today".to_owned());
+            for change in [claim(1, START + PLENTY), Change::Fail { now, fence, error, tenant: tenant.clone() }] {
+                store.change_if_allowed(job.id, &change).await.expect("answers");
+            }
+        }
+        expected.insert(0, job.id);
+    }
+    let all = ListQuery { tenant: tenant.clone(), lane: Lane::All, before: None, limit: 4 };
+    assert_eq!(pages(store, all.clone()).await, expected);
+    let failed: Vec<JobId> = [9, 6, 3, 0].map(|number| expected[9 - number]).into();
+    let lane = Lane::Failed;
+    assert_eq!(pages(store, ListQuery { lane, ..all.clone() }).await, failed);
+    let redrive = Change::Redrive { now: START, not_before: START, more_attempts: 1, tenant: tenant.clone() };
+    store.change_if_allowed(failed[1], &redrive).await.expect("answers");
+    assert_eq!(pages(store, ListQuery { lane, ..all.clone() }).await, [failed[0], failed[2], failed[3]]);
+    assert_eq!(pages(store, all.clone()).await, expected);
+    let nobody = Tenant::named("nobody").expect("a name");
+    assert_eq!(pages(store, ListQuery { tenant: nobody, ..all }).await, []);
+    for id in expected {
+        let job = store.find(id).await.expect("answers").expect("is there");
+        if job.status() != Status::Failed {
+            end(store, &job).await;
+        }
+    }
+}
+
+/// The ids of all pages, which must not be longer than asked for.
+async fn pages(store: &dyn JobStore, mut query: ListQuery) -> Vec<JobId> {
+    let mut listed: Vec<JobId> = vec![];
+    let mut places: Vec<Option<Cursor>> = vec![];
+    loop {
+        let page = store.list(&query).await.expect("answers");
+        assert!(page.jobs.len() <= query.limit);
+        assert!(page.jobs.iter().all(|job| job.tenant == query.tenant));
+        listed.extend(page.jobs.iter().map(|job| job.id));
+        assert!(!places.contains(&page.next), "no page comes twice");
+        places.push(page.next.clone());
+        match page.next {
+            None => return listed,
+            next @ Some(_) => query.before = next,
+        }
+    }
 }
 
 async fn a_stored_job_reads_back_as_it_was(store: &dyn JobStore) {
     let mut job = job(1);
     // Characters that message queues refuse, and numbers no float holds, must come back as they were.
     job.payload = Json::parse("{\"\u{fffe}\":\"\u{ffff}\\u0000\",\"n\":12345678901234567890.10}").expect("valid");
+    job.tags = ["blue", "order:7"].map(|text| Tag::parse(text).expect("a tag")).into();
+    job.expires_at = Some(START + PLENTY);
+    job.checkpoint = Some(Json::parse(r#"{"row":7}"#).expect("valid"));
+    job.progress = Some(Progress { percent: 70, message: "row 7".to_owned(), at: START });
     job.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
     assert_eq!(store.find(job.id).await.expect("answers"), None);
     assert_eq!(store.insert_if_absent(&job).await.expect("answers"), Inserted::New);
@@ -59,7 +191,7 @@ async fn every_change_in_every_state_is_as_the_transition_function_says(store: &
     for path in paths() {
         for change in changes() {
             number += 1;
-            let mut expected = job(number);
+            let mut expected = if number % 2 == 0 { job(number) } else { expiring(number) };
             store.insert_if_absent(&expected).await.expect("answers");
             for step in path.iter().chain([&change]) {
                 let answer = store.change_if_allowed(expected.id, step).await.expect("answers");
@@ -139,6 +271,11 @@ fn job(number: u16) -> Job {
     submission.into_job(JobId::at(START, random), Tenant::only(), START, origin)
 }
 
+/// The same, which is not to be started after 50 s.
+fn expiring(number: u16) -> Job {
+    Job { expires_at: Some(START + SECOND * 50), ..job(number) }
+}
+
 /// Ways into every state, the times chosen so that leases are live, over, or about to be.
 fn paths() -> Vec<Vec<Change>> {
     let first = claim(1, START);
@@ -154,6 +291,10 @@ fn paths() -> Vec<Vec<Change>> {
         vec![first.clone(), second, cancel],
         vec![first.clone(), retry(1)],
         vec![first.clone(), retry(1), claim(2, START + SECOND * 20)],
+        vec![first.clone(), yields(1)],
+        vec![first.clone(), yields(1), claim(2, START + SECOND * 20)],
+        vec![first.clone(), retry(1), claim(2, START + SECOND * 20), yields(2)],
+        vec![first.clone(), fail(1), redrive(), claim(7, START + SECOND * 20)],
         vec![first.clone(), complete(1)],
         vec![first.clone(), fail(1)],
         vec![first, Change::RequestCancel { now }, Change::YieldToCancel { now, fence: fence(1) }],
@@ -178,17 +319,29 @@ fn changes() -> Vec<Change> {
     for attempt in [1, 2, 7] {
         changes.extend([complete(attempt), retry(attempt), fail(attempt)]);
         changes.push(Change::YieldToCancel { now: early, fence: fence(attempt) });
+        let progress = Progress { percent: attempt, message: "on its way".to_owned(), at: early };
+        changes.extend([yields(attempt), Change::Report { fence: fence(attempt), progress }]);
         changes.extend([claim(attempt, early), claim(attempt, late)]);
     }
     for now in [early, late] {
         changes.extend([Change::Expire { now, tenant: tenant.clone() }, Change::ExpireCancelled { now }]);
-        changes.extend([Change::CancelPending { now }, Change::RequestCancel { now }]);
+        changes.extend([Change::CancelPending { now }, Change::RequestCancel { now }, Change::Lapse { now }]);
+        changes.extend([redrive(), Change::Reschedule { now, not_before: now + PLENTY * 60 }]);
     }
     changes
 }
 
 fn claim(attempt: u8, now: Timestamp) -> Change {
     Change::Claim { now, token: token(attempt), time_left: PLENTY }
+}
+
+fn yields(attempt: u8) -> Change {
+    let checkpoint = Json::parse(&attempt.to_string()).expect("a number");
+    Change::Yield { now: START + SECOND * 2, fence: fence(attempt), checkpoint }
+}
+
+fn redrive() -> Change {
+    Change::Redrive { now: START + SECOND, not_before: START + SECOND, more_attempts: 1, tenant: Tenant::only() }
 }
 
 fn complete(attempt: u8) -> Change {

@@ -8,8 +8,8 @@ use crate::time::Timestamp;
 /// One recorded change of a job. A job's history is the list of these, oldest first, written by the same update that
 /// changes the job.
 ///
-/// An event does not carry its attempt's number: the n-th `Started` begins attempt n, which is what allows a claim to
-/// be a single write without a read.
+/// An event does not carry its attempt's number: the n-th `Started` begins attempt n (those that follow a `Yielded` go
+/// on with the attempt before), which is what allows a claim to be a single write without a read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -35,6 +35,11 @@ pub enum Event {
         /// When the next one may start.
         not_before: Timestamp,
     },
+    /// The attempt's worker ran out of time before the work was done: the same attempt goes on in another.
+    Yielded {
+        /// When.
+        at: Timestamp,
+    },
     /// An attempt succeeded.
     Completed {
         /// When.
@@ -57,7 +62,29 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// The job was not started in the time in which it made sense: it is cancelled.
+    Lapsed {
+        /// When that was noticed.
+        at: Timestamp,
+    },
+    /// Somebody gave the waiting job another time to start.
+    Rescheduled {
+        /// When.
+        at: Timestamp,
+        /// When it may start.
+        not_before: Timestamp,
+    },
+    /// Somebody asked for a job that had failed or was cancelled to be tried again.
+    Redriven {
+        /// When.
+        at: Timestamp,
+        /// When it may start.
+        not_before: Timestamp,
+    },
 }
+
+/// The error of a job that was not started in time.
+pub const LAPSED: &str = "it expired before it could be started";
 
 impl Event {
     /// When it happened.
@@ -66,10 +93,14 @@ impl Event {
             Self::Accepted { at, .. }
             | Self::Started { at }
             | Self::Retrying { at, .. }
+            | Self::Yielded { at }
             | Self::Completed { at }
             | Self::Failed { at, .. }
             | Self::CancelRequested { at }
-            | Self::Cancelled { at } => *at,
+            | Self::Cancelled { at }
+            | Self::Lapsed { at }
+            | Self::Rescheduled { at, .. }
+            | Self::Redriven { at, .. } => *at,
         }
     }
 }
@@ -91,6 +122,8 @@ pub struct Summary {
     pub finished_at: Option<Timestamp>,
     /// Why its latest failed attempt failed; `None` once completed.
     pub error: Option<String>,
+    /// Whether the next start goes on with the latest attempt instead of beginning another.
+    pub resumes: bool,
 }
 
 /// Folds a history into what it says. `None` if no job can have this history.
@@ -105,6 +138,7 @@ pub fn fold(history: &[Event]) -> Option<Summary> {
         started_at: None,
         finished_at: None,
         error: None,
+        resumes: false,
     };
     rest.iter().try_fold(accepted, follow)
 }
@@ -115,11 +149,13 @@ fn follow(mut so_far: Summary, event: &Event) -> Option<Summary> {
     let (possible, status) = match event {
         Event::Accepted { .. } => (false, before),
         Event::Started { .. } => (!before.is_terminal(), Status::Processing),
-        Event::Retrying { .. } => (running, Status::Pending),
+        Event::Retrying { .. } | Event::Yielded { .. } => (running, Status::Pending),
         Event::Completed { .. } => (running, Status::Completed),
         Event::Failed { .. } => (running, Status::Failed),
         Event::CancelRequested { .. } => (running, before),
-        Event::Cancelled { .. } => (!before.is_terminal(), Status::Cancelled),
+        Event::Cancelled { .. } | Event::Lapsed { .. } => (!before.is_terminal(), Status::Cancelled),
+        Event::Rescheduled { .. } => (before == Status::Pending, before),
+        Event::Redriven { .. } => (matches!(before, Status::Failed | Status::Cancelled), Status::Pending),
     };
     if !possible {
         return None;
@@ -129,13 +165,32 @@ fn follow(mut so_far: Summary, event: &Event) -> Option<Summary> {
     so_far.finished_at = status.is_terminal().then(|| event.at());
     match event {
         Event::Started { at } => {
-            so_far.attempts += 1;
+            so_far.attempts += u32::from(!so_far.resumes);
             so_far.started_at = Some(*at);
         }
         Event::Retrying { error, .. } | Event::Failed { error, .. } => so_far.error = Some(error.clone()),
         Event::Completed { .. } => so_far.error = None,
-        Event::Accepted { .. } | Event::CancelRequested { .. } | Event::Cancelled { .. } => {}
+        Event::Lapsed { .. } => so_far.error = Some(LAPSED.to_owned()),
+        Event::Accepted { .. }
+        | Event::Yielded { .. }
+        | Event::Redriven { .. }
+        | Event::CancelRequested { .. }
+        | Event::Cancelled { .. }
+        | Event::Rescheduled { .. } => {}
     }
+    so_far.resumes = match event {
+        Event::Yielded { .. } => true,
+        Event::Rescheduled { .. } => so_far.resumes,
+        Event::Accepted { .. }
+        | Event::Started { .. }
+        | Event::Retrying { .. }
+        | Event::Completed { .. }
+        | Event::Failed { .. }
+        | Event::CancelRequested { .. }
+        | Event::Cancelled { .. }
+        | Event::Lapsed { .. }
+        | Event::Redriven { .. } => false,
+    };
     Some(so_far)
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::time::Timestamp;
@@ -32,6 +32,24 @@ impl JobId {
         mac.update(&[0]); // no tenant contains it, so (tenant, key) pairs cannot run into each other
         mac.update(key.as_bytes());
         let digest = mac.finalize().into_bytes();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// The id of the job that a schedule makes for one of its times, the same for every sweeper: UUID version 8 (RFC 9562)
+    /// of a SHA-256. No key leads to it, since who chooses keys does not know the deployment's secret.
+    pub fn of_occurrence(tenant: &Tenant, schedule: &str, time: Timestamp) -> Self {
+        Self::derived(&format!("schedule\n{tenant}\n{schedule}\n{}", time.as_millis()))
+    }
+
+    /// The id of the job that tells a job's `callback_url` of one event, the `index`-th in its history, made likewise.
+    pub fn of_callback(job: Self, index: usize) -> Self {
+        Self::derived(&format!("callback\n{job}\n{index}"))
+    }
+
+    fn derived(text: &str) -> Self {
+        let digest = Sha256::digest(text);
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
@@ -81,6 +99,12 @@ impl Tenant {
     /// The one tenant of a deployment that does not tell its callers apart.
     pub fn only() -> Self {
         Self("default".to_owned())
+    }
+
+    /// The tenant of this name: 1 to 64 letters, digits and `._:@-`. `None` if it is no such name.
+    pub fn named(name: &str) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
+        ((1..=64).contains(&name.len()) && name.bytes().all(plain)).then(|| Self(name.to_owned()))
     }
 
     /// Its name.
@@ -146,6 +170,16 @@ mod tests {
         assert_eq!(id, JobId::from_key("secret", &tenant, "order-1"));
         assert_ne!(id, JobId::from_key("secret", &tenant, "order-2"));
         assert_ne!(id, JobId::from_key("other", &tenant, "order-1"));
+    }
+
+    #[test]
+    fn a_tenant_has_a_plain_name() {
+        for name in ["acme", "42", "auth0:user@example.com", &"x".repeat(64)] {
+            assert_eq!(Tenant::named(name).expect(name).as_str(), name);
+        }
+        for name in ["", "a#b", "a b", "a\0", "ä", &"x".repeat(65)] {
+            assert_eq!(Tenant::named(name), None, "{name:?}");
+        }
     }
 
     #[test]

@@ -45,8 +45,50 @@ pub struct Job {
     pub correlation_id: String,
     /// The W3C trace context of that request, if it had one.
     pub traceparent: Option<String>,
+    /// Words by which its owner finds it.
+    pub tags: Vec<Tag>,
+    /// It makes no sense to start it from this time on.
+    pub expires_at: Option<Timestamp>,
+    /// How far its work has come, in words of its type: where an attempt that goes on, or the next one, begins.
+    pub checkpoint: Option<Json>,
+    /// How far its work has come, for people.
+    pub progress: Option<Progress>,
     /// What happened, oldest first.
     pub history: Vec<Event>,
+}
+
+/// How far a job's work has come, as its type last told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: u8,
+    /// A few words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When it was told.
+    pub at: Timestamp,
+}
+
+/// A word by which jobs are found: 1 to 64 characters, none of them white space or a control character.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tag(String);
+
+impl Tag {
+    /// The longest tag, in characters.
+    pub const LONGEST: usize = 64;
+
+    /// The tag, if `text` is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=Self::LONGEST).contains(&text.chars().count());
+        let plain = !text.chars().any(|character| character.is_whitespace() || character.is_control());
+        (fits && plain).then(|| Self(text.to_owned()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// How long a job is kept after it has ended.
@@ -61,6 +103,8 @@ pub enum State {
         not_before: Timestamp,
         /// The time by which something must have happened, or the sweeper looks.
         due_at: Timestamp,
+        /// Whether its next start goes on with the latest attempt instead of beginning another.
+        resumes: bool,
     },
     /// An attempt is running, or its worker has died.
     Processing {
@@ -135,6 +179,7 @@ impl Job {
             started_at: self.started_at,
             finished_at: self.finished_at(),
             error: self.error.clone(),
+            resumes: matches!(self.state, State::Pending { resumes: true, .. }),
         }
     }
 }

@@ -6,8 +6,14 @@ use crate::invalid::InvalidField;
 use crate::job::TypeName;
 use crate::payloads::csv_generation::CsvGeneration;
 use crate::payloads::email_send::EmailSend;
+use crate::payloads::file_cleanup::FileCleanup;
+use crate::payloads::image_thumbnail::ImageThumbnail;
+use crate::payloads::product_processing::ProductProcessing;
+use crate::payloads::push_notification::PushNotification;
 #[cfg(debug_assertions)]
 use crate::payloads::rehearsal::Rehearsal;
+use crate::payloads::report_generation::ReportGeneration;
+use crate::payloads::webhook_delivery::WebhookDelivery;
 
 /// The kinds of work that Dray knows. Each has its payload in [`crate::payloads`] and its code in the worker.
 ///
@@ -18,6 +24,18 @@ pub enum JobType {
     CsvGeneration,
     /// Sends an e-mail.
     EmailSend,
+    /// Removes the files of long ago.
+    FileCleanup,
+    /// Makes a smaller picture of a picture.
+    ImageThumbnail,
+    /// Does what is to be done once about a product.
+    ProductProcessing,
+    /// Hands a notification to the push gateway.
+    PushNotification,
+    /// Says how the jobs of a time went.
+    ReportGeneration,
+    /// Posts an event to a receiver.
+    WebhookDelivery,
     /// Does as it is told: fails, hangs, panics. Only in debug builds, to try things out and to test.
     #[cfg(debug_assertions)]
     Rehearsal,
@@ -32,6 +50,12 @@ impl JobType {
         match self {
             Self::CsvGeneration => Policy::of::<CsvGeneration>(),
             Self::EmailSend => Policy::of::<EmailSend>(),
+            Self::FileCleanup => Policy::of::<FileCleanup>(),
+            Self::ImageThumbnail => Policy::of::<ImageThumbnail>(),
+            Self::ProductProcessing => Policy::of::<ProductProcessing>(),
+            Self::PushNotification => Policy::of::<PushNotification>(),
+            Self::ReportGeneration => Policy::of::<ReportGeneration>(),
+            Self::WebhookDelivery => Policy::of::<WebhookDelivery>(),
             #[cfg(debug_assertions)]
             Self::Rehearsal => Policy::of::<Rehearsal>(),
         }
@@ -43,6 +67,22 @@ impl JobType {
             let policy = job_type.policy();
             policy.name == name || policy.aliases.contains(&name)
         })
+    }
+
+    /// Whether release builds have it.
+    pub fn is_deployed(self) -> bool {
+        match self {
+            Self::CsvGeneration
+            | Self::EmailSend
+            | Self::FileCleanup
+            | Self::ImageThumbnail
+            | Self::ProductProcessing
+            | Self::PushNotification
+            | Self::ReportGeneration
+            | Self::WebhookDelivery => true,
+            #[cfg(debug_assertions)]
+            Self::Rehearsal => false,
+        }
     }
 
     /// Its name, as stored.
@@ -63,6 +103,10 @@ pub trait Payload: Sized {
     /// How long an attempt may run, in seconds, unless the job says otherwise, at most
     /// [`crate::submission::LONGEST_TIMEOUT_SECONDS`].
     const TIMEOUT_SECONDS: u32 = 30;
+    /// What a payload looks like, as a JSON Schema (2020-12) for the API's document.
+    const SCHEMA: &'static str;
+    /// A payload that fits, as JSON.
+    const EXAMPLE: &'static str;
 
     /// Reads and checks a payload, given as JSON text. Called when a job is accepted, so that what cannot work is
     /// refused at once, and again when it runs.
@@ -80,6 +124,10 @@ pub struct Policy {
     pub max_attempts: u32,
     /// Seconds an attempt may run unless the job says otherwise.
     pub timeout_seconds: u32,
+    /// The JSON Schema of its payload.
+    pub schema: &'static str,
+    /// A payload that fits.
+    pub example: &'static str,
     /// Whether a payload fits.
     pub check: fn(&str) -> Result<(), InvalidField>,
 }
@@ -91,6 +139,8 @@ impl Policy {
             aliases: P::ALIASES,
             max_attempts: P::MAX_ATTEMPTS,
             timeout_seconds: P::TIMEOUT_SECONDS,
+            schema: P::SCHEMA,
+            example: P::EXAMPLE,
             check: |json| P::parse(json).map(|_| ()),
         }
     }
@@ -110,6 +160,9 @@ mod tests {
                 assert_eq!(JobType::named(name), Some(*job_type));
                 assert!(names.insert(*name), "{name} is taken twice");
             }
+            assert_eq!((policy.check)(policy.example), Ok(()), "{}: its example fits", policy.name);
+            let schema: serde_json::Value = serde_json::from_str(policy.schema).expect("JSON");
+            assert!(schema["description"].is_string(), "{}: its schema says what it is", policy.name);
             assert!((1..=MOST_ATTEMPTS).contains(&policy.max_attempts), "{}", policy.name);
             assert!((1..=LONGEST_TIMEOUT_SECONDS).contains(&policy.timeout_seconds), "{}", policy.name);
         }

@@ -3,78 +3,38 @@
 //! They behave like the real ones as far as [`crate::contract`] can tell; a message that is received and not
 //! acknowledged comes back, for one.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::id::JobId;
-use crate::job::Job;
-use crate::ports::{
-    Changed, Clock, DeadLetter, DeadLetters, Entropy, Inserted, JobQueue, JobStore, Message, QueueError, Receipt,
-    StoreError,
-};
+use crate::ports::{Clock, DeadLetter, DeadLetters, Entropy, JobQueue, Message, QueueError, Receipt};
 use crate::time::Timestamp;
-use crate::transition::{Change, transition};
 
-/// A [`JobStore`] in memory.
-#[derive(Debug, Default)]
-pub struct MemoryStore {
-    jobs: Mutex<BTreeMap<JobId, Job>>,
-}
-
-impl MemoryStore {
-    /// All jobs, by id.
-    pub fn all(&self) -> Vec<Job> {
-        locked(&self.jobs).values().cloned().collect()
-    }
-}
-
-#[async_trait]
-impl JobStore for MemoryStore {
-    async fn insert_if_absent(&self, job: &Job) -> Result<Inserted, StoreError> {
-        let mut jobs = locked(&self.jobs);
-        if let Some(there) = jobs.get(&job.id) {
-            return Ok(Inserted::AlreadyThere(Box::new(there.clone())));
-        }
-        jobs.insert(job.id, job.clone());
-        Ok(Inserted::New)
-    }
-
-    async fn find(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        Ok(locked(&self.jobs).get(&id).cloned())
-    }
-
-    async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError> {
-        let mut jobs = locked(&self.jobs);
-        let Some(job) = jobs.get_mut(&id) else { return Ok(Changed::Missing) };
-        match transition(job, change) {
-            Ok(next) => {
-                *job = next.clone();
-                Ok(Changed::Applied(Box::new(next)))
-            }
-            Err(refusal) => Ok(Changed::Refused(refusal, Box::new(job.clone()))),
-        }
-    }
-
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
-        let jobs = locked(&self.jobs);
-        let mut overdue: Vec<_> = jobs.values().filter(|job| job.due_at().is_some_and(|due| due < now)).collect();
-        overdue.sort_by_key(|job| job.due_at());
-        Ok(overdue.into_iter().take(limit).cloned().collect())
-    }
-}
+pub use self::store::MemoryStore;
 
 /// A [`JobQueue`] in memory, with what a consumer needs besides: [`MemoryQueue::receive`] and a redrive policy.
 pub struct MemoryQueue {
     clock: Arc<dyn Clock>,
     visibility_timeout: Duration,
     most_receives: u32,
-    sent: AtomicU64,
-    messages: Mutex<VecDeque<Queued>>,
+    messages: Mutex<Messages>,
     dead_letters: Mutex<Vec<Queued>>,
+}
+
+/// The messages of a queue, numbered in the order in which they were sent.
+#[derive(Default)]
+struct Messages {
+    sent: u64,
+    by_number: BTreeMap<u64, Queued>,
+    /// Those that may be received, the oldest first.
+    visible: BTreeSet<u64>,
+    /// The others, and any that a clock has made visible since [`Messages::show`] looked: the soonest first.
+    hidden: BTreeSet<(Timestamp, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,14 +59,7 @@ pub struct Delivery {
 impl MemoryQueue {
     /// An empty queue, which hides a received message for `visibility_timeout` and gives it up after `most_receives`.
     pub fn new(clock: Arc<dyn Clock>, visibility_timeout: Duration, most_receives: u32) -> Self {
-        Self {
-            clock,
-            visibility_timeout,
-            most_receives,
-            sent: AtomicU64::new(0),
-            messages: Mutex::default(),
-            dead_letters: Mutex::default(),
-        }
+        Self { clock, visibility_timeout, most_receives, messages: Mutex::default(), dead_letters: Mutex::default() }
     }
 
     /// The next message that is not hidden or held back. It comes back unless it is acknowledged in time; one that has
@@ -114,13 +67,13 @@ impl MemoryQueue {
     pub fn receive(&self) -> Option<Delivery> {
         let now = self.clock.now();
         let mut messages = locked(&self.messages);
-        let worn_out = |message: &Queued| message.visible_at <= now && message.receives >= self.most_receives;
-        locked(&self.dead_letters).extend(messages.iter().filter(|message| worn_out(message)).cloned());
-        messages.retain(|message| !worn_out(message));
-        let message = messages.iter_mut().find(|message| message.visible_at <= now)?;
-        message.visible_at = now + self.visibility_timeout;
+        let worn_out = messages.show(now, self.most_receives);
+        locked(&self.dead_letters).extend(worn_out);
+        let number = *messages.visible.first()?;
+        messages.hide(number, now + self.visibility_timeout);
+        let message = messages.by_number.get_mut(&number)?;
         message.receives += 1;
-        let receipt = Receipt(format!("{}/{}", message.number, message.receives));
+        let receipt = Receipt(format!("{number}/{}", message.receives));
         Some(Delivery { job_id: message.job_id, receipt, receives: message.receives })
     }
 
@@ -131,23 +84,65 @@ impl MemoryQueue {
 
     /// Takes a delivered message out of the queue.
     pub fn acknowledge(&self, receipt: &Receipt) {
-        locked(&self.messages).retain(|message| !message.is_named_by(receipt));
+        if let Some(number) = number_in(receipt) {
+            locked(&self.messages).take(number);
+        }
     }
 }
 
-impl Queued {
-    fn is_named_by(&self, receipt: &Receipt) -> bool {
-        receipt.0.split('/').next() == Some(self.number.to_string().as_str())
+impl Messages {
+    fn add(&mut self, job_id: JobId, visible_at: Timestamp) {
+        let number = self.sent;
+        self.sent += 1;
+        self.by_number.insert(number, Queued { job_id, visible_at, receives: 0, number });
+        self.hidden.insert((visible_at, number));
     }
+
+    /// Makes visible what is no longer hidden at `now`. Takes out and gives what has been received `most_receives` times
+    /// and would have to be received again, the oldest first.
+    fn show(&mut self, now: Timestamp, most_receives: u32) -> Vec<Queued> {
+        let mut worn_out = BTreeSet::new();
+        while let Some(&(visible_at, number)) = self.hidden.first()
+            && visible_at <= now
+        {
+            self.hidden.pop_first();
+            if self.by_number.get(&number).is_some_and(|message| message.receives >= most_receives) {
+                worn_out.insert(number);
+            } else {
+                self.visible.insert(number);
+            }
+        }
+        worn_out.iter().filter_map(|number| self.by_number.remove(number)).collect()
+    }
+
+    /// Hides a message until `visible_at`. Whether there is such a message.
+    fn hide(&mut self, number: u64, visible_at: Timestamp) -> bool {
+        let Some(mut message) = self.take(number) else { return false };
+        message.visible_at = visible_at;
+        self.hidden.insert((visible_at, number));
+        self.by_number.insert(number, message);
+        true
+    }
+
+    fn take(&mut self, number: u64) -> Option<Queued> {
+        let message = self.by_number.remove(&number)?;
+        if !self.visible.remove(&number) {
+            self.hidden.remove(&(message.visible_at, number));
+        }
+        Some(message)
+    }
+}
+
+/// The number of the message that `receipt` was given for.
+fn number_in(receipt: &Receipt) -> Option<u64> {
+    receipt.0.split('/').next()?.parse().ok()
 }
 
 #[async_trait]
 impl JobQueue for MemoryQueue {
     async fn send(&self, message: &Message) -> Result<(), QueueError> {
         let visible_at = self.clock.now() + message.delay;
-        let mut messages = locked(&self.messages);
-        let number = self.sent.fetch_add(1, Ordering::Relaxed);
-        messages.push_back(Queued { job_id: message.job_id, visible_at, receives: 0, number });
+        locked(&self.messages).add(message.job_id, visible_at);
         Ok(())
     }
 
@@ -164,19 +159,14 @@ impl JobQueue for MemoryQueue {
     async fn hide(&self, receipt: &Receipt, rest: Duration) -> Result<(), QueueError> {
         let now = self.clock.now();
         let seconds = Duration::from_secs(rest.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
-        let mut messages = locked(&self.messages);
-        match messages.iter_mut().find(|message| message.is_named_by(receipt)) {
-            Some(message) => {
-                message.visible_at = now + seconds;
-                Ok(())
-            }
-            None => Err(QueueError("no such receipt".into())),
-        }
+        let hidden = number_in(receipt).is_some_and(|number| locked(&self.messages).hide(number, now + seconds));
+        if hidden { Ok(()) } else { Err(QueueError("no such receipt".into())) }
     }
 
     async fn waiting(&self) -> Result<usize, QueueError> {
         let now = self.clock.now();
-        Ok(locked(&self.messages).iter().filter(|message| message.visible_at <= now).count())
+        let messages = locked(&self.messages);
+        Ok(messages.visible.len() + messages.hidden.range(..=(now, u64::MAX)).count())
     }
 }
 
@@ -194,7 +184,8 @@ impl DeadLetters for MemoryQueue {
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
-        locked(&self.dead_letters).retain(|message| !receipts.iter().any(|receipt| message.is_named_by(receipt)));
+        let numbers: Vec<_> = receipts.iter().filter_map(number_in).collect();
+        locked(&self.dead_letters).retain(|message| !numbers.contains(&message.number));
         Ok(())
     }
 }
@@ -258,7 +249,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_store_keeps_the_contract() {
-        crate::contract::job_store(&MemoryStore::default()).await;
+        let store = MemoryStore::default();
+        crate::contract::job_store(&store).await;
+        crate::contract::switch(&store).await;
+        crate::contract::products(&store).await;
     }
 
     #[tokio::test]
@@ -266,6 +260,29 @@ mod tests {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
         let queue = MemoryQueue::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(2), 100);
         crate::contract::job_queue(&queue, &Consumer { queue: &queue, clock: &clock }).await;
+    }
+
+    #[tokio::test]
+    async fn whatever_is_visible_comes_in_the_order_in_which_it_was_sent_until_it_is_worn_out() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
+        let queue = MemoryQueue::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(2), 2);
+        let ids = [1, 2, 3].map(|number| JobId::at(clock.now(), [number; 10]));
+        for job_id in ids {
+            queue.send(&Message { job_id, delay: Duration::ZERO }).await.expect("sent");
+        }
+        let receive = || queue.receive().map(|delivery| (delivery.job_id, delivery.receives));
+        let first = queue.receive().expect("the first");
+        assert_eq!((first.job_id, receive()), (ids[0], Some((ids[1], 1))));
+        queue.hide(&first.receipt, Duration::ZERO).await.expect("there");
+        assert_eq!(queue.waiting().await.expect("answers"), 2);
+        assert_eq!([receive(), receive(), receive()], [Some((ids[0], 2)), Some((ids[2], 1)), None]);
+
+        clock.advance(Duration::from_secs(2));
+        assert_eq!([receive(), receive(), receive()], [Some((ids[1], 2)), Some((ids[2], 2)), None]);
+        assert_eq!(queue.dead_letters(), [ids[0]]);
+        clock.advance(Duration::from_secs(2));
+        assert_eq!((receive(), queue.dead_letters()), (None, ids.to_vec()));
+        assert_eq!(queue.waiting().await.expect("answers"), 0);
     }
 
     struct Consumer<'a> {

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use crate::id::JobId;
+use crate::id::{JobId, Tenant};
 use crate::job::Job;
 use crate::time::Timestamp;
 use crate::transition::{Change, Refusal};
@@ -31,6 +32,92 @@ pub trait JobStore: Send + Sync {
     /// Jobs that were due before `now`, those that have waited longest first within each of the store's shards, `limit`
     /// at most. A job that became overdue in the last seconds may be missing; it will be in a later answer.
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError>;
+
+    /// Stores many new jobs in as few calls as the store allows, each for itself: one that is there already, or that the
+    /// store does not take, spoils no other. The outcomes in the order of the jobs.
+    async fn insert_all_if_absent(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>>;
+
+    /// Stores a new job together with an item of the caller's own, in one step: both, or neither. If the job is there
+    /// already, so is its item, and nothing changes.
+    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError>;
+
+    /// The jobs of one tenant, newest first. A job that was accepted or has failed in the last seconds may be missing;
+    /// what is there is as it is now. A page may hold fewer jobs than asked for though others follow; `next` tells.
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
+}
+
+/// An item that is stored together with a job: a product, an order, whatever the job is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnItem {
+    /// Its table; `None` is the one that holds the jobs, where its `id` must not look like a job's (`product#…`, say).
+    pub table: Option<String>,
+    /// The name of the attribute that is its table's partition key. An item that has it must not be there already.
+    pub key: String,
+    /// The item, an object.
+    pub item: serde_json::Value,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Whose.
+    pub tenant: Tenant,
+    /// All, or only failures.
+    pub lane: Lane,
+    /// Only those after this place, where an earlier page has ended.
+    pub before: Option<Cursor>,
+    /// How many at most: 1 to 1,000.
+    pub limit: usize,
+}
+
+/// The lists that jobs stand in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// All jobs.
+    All,
+    /// Those that have failed, found without reading any other.
+    Failed,
+}
+
+/// Some jobs of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The jobs, newest first.
+    pub jobs: Vec<Job>,
+    /// Where the next page begins; `None` if this one is the last.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a list, between two jobs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// The place just after the job whose own place is `listed_at`, as the store writes it.
+    pub fn at(listed_at: &str) -> Self {
+        Self(listed_at.to_owned())
+    }
+
+    /// The place just before the oldest job that was not accepted before `time`.
+    pub fn before(time: Timestamp) -> Self {
+        Self(format!("{:013}", time.as_millis()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The switch by which people stop the starting of jobs and let it go on.
+#[async_trait]
+pub trait Switch: Send + Sync {
+    /// Whether no job shall be started now. A change of the last seconds may not be seen yet.
+    async fn is_paused(&self) -> Result<bool, StoreError>;
+
+    /// Stops the starting of jobs, or lets it go on.
+    async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;
 }
 
 /// What came of an insert.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::event::Event;
 use crate::id::{JobId, Tenant};
 use crate::invalid::{InvalidField, read_fields};
-use crate::job::{Fingerprint, Job, State};
+use crate::job::{Fingerprint, Job, State, Tag};
 use crate::job_type::JobType;
 use crate::json::Json;
 use crate::sweep;
@@ -24,6 +24,9 @@ pub const LONGEST_TIMEOUT_SECONDS: u32 = 50;
 /// How far ahead a job may be accepted.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// The most tags a job may have.
+pub const MOST_TAGS: usize = 10;
+
 /// The longest request body, in bytes. Leaves room for a job's history and result under DynamoDB's item limit of 400 KB.
 pub const LONGEST_BODY: usize = 256 * 1024;
 
@@ -35,6 +38,10 @@ pub struct Submission {
     max_attempts: Option<u32>,
     timeout_seconds: Option<u32>,
     start: Start,
+    expires_at: Option<Timestamp>,
+    tags: Vec<Tag>,
+    /// What is stored together with it, as text.
+    together_with: Option<String>,
 }
 
 /// When the job may start.
@@ -67,13 +74,28 @@ struct Body<'a> {
     timeout_seconds: Option<u32>,
     delay_seconds: Option<u64>,
     run_at: Option<String>,
+    expires_at: Option<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    /// Only in a batch, where a header cannot say it of each.
+    idempotency_key: Option<String>,
 }
 
 impl Submission {
-    /// Reads the body of `POST /jobs`: `{"type", "payload"}` and optionally `max_attempts`, `timeout_seconds`, and
-    /// `delay_seconds` or `run_at`. `now` is needed to bound `run_at`.
+    /// Reads the body of `POST /jobs`: `{"type", "payload"}` and optionally `max_attempts`, `timeout_seconds`,
+    /// `delay_seconds` or `run_at`, `expires_at`, and `tags`. `now` is needed to bound the times.
     pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Rejection> {
-        let whole = well_formed(body)?;
+        let (submission, key) = Self::parse_of_batch(well_formed(body)?, now)?;
+        match key {
+            None => Ok(submission),
+            Some(_) => {
+                Err(InvalidField::new("idempotency_key", "is for batches; give the header Idempotency-Key").into())
+            }
+        }
+    }
+
+    /// Reads one job of a batch, given as well-formed JSON: the same, and its `idempotency_key` if it has one.
+    pub fn parse_of_batch(whole: &str, now: Timestamp) -> Result<(Self, Option<String>), Rejection> {
         if !whole.starts_with('{') {
             return Err(InvalidField::new("body", "must be an object").into());
         }
@@ -85,13 +107,18 @@ impl Submission {
             );
         };
         (job_type.policy().check)(body.payload.get()).map_err(|invalid| invalid.within("payload"))?;
-        Ok(Self {
+        let start = Start::parse(body.delay_seconds, body.run_at.as_deref(), now)?;
+        let submission = Self {
             job_type,
             payload: Json::from(body.payload),
             max_attempts: within("max_attempts", body.max_attempts, MOST_ATTEMPTS)?,
             timeout_seconds: within("timeout_seconds", body.timeout_seconds, LONGEST_TIMEOUT_SECONDS)?,
-            start: Start::parse(body.delay_seconds, body.run_at.as_deref(), now)?,
-        })
+            start,
+            expires_at: parse_expiry(body.expires_at.as_deref(), start.after(now))?,
+            tags: parse_tags(&body.tags)?,
+            together_with: None,
+        };
+        Ok((submission, body.idempotency_key))
     }
 
     /// Reads a body that is itself the payload of a job of this type.
@@ -102,7 +129,33 @@ impl Submission {
             if invalid.field.is_empty() { InvalidField { field: "body".to_owned(), ..invalid } } else { invalid }
         })?;
         let payload = Json::from(raw);
-        Ok(Self { job_type, payload, max_attempts: None, timeout_seconds: None, start: Start::Now })
+        Ok(Self::plain(job_type, payload))
+    }
+
+    /// A job of this type with a payload that is known to fit it, and nothing else said.
+    pub fn plain(job_type: JobType, payload: Json) -> Self {
+        Self {
+            job_type,
+            payload,
+            max_attempts: None,
+            timeout_seconds: None,
+            start: Start::Now,
+            expires_at: None,
+            tags: vec![],
+            together_with: None,
+        }
+    }
+
+    /// The same, stored together with something else that the request asks for: what that is, as text.
+    #[must_use]
+    pub fn together_with(self, own: String) -> Self {
+        Self { together_with: Some(own), ..self }
+    }
+
+    /// The same, to start at `time`.
+    #[must_use]
+    pub fn at(self, time: Timestamp) -> Self {
+        Self { start: Start::At(time), ..self }
     }
 
     /// Equal for two submissions exactly if they ask for the same: white space aside, and a delay counted from each
@@ -113,13 +166,14 @@ impl Submission {
             Start::After(delay) => format!("after {}", delay.as_secs()),
             Start::At(time) => format!("at {}", time.as_millis()),
         };
-        Fingerprint::of([
-            self.job_type.policy().name,
-            self.payload.as_str(),
-            &format!("{:?}", self.max_attempts),
-            &format!("{:?}", self.timeout_seconds),
-            &start,
-        ])
+        let (max_attempts, timeout) = (format!("{:?}", self.max_attempts), format!("{:?}", self.timeout_seconds));
+        let mut parts = vec![self.job_type.policy().name, self.payload.as_str(), &max_attempts, &timeout, &start];
+        // Named, and absent unless given: what was submitted before there were these has the fingerprint it had.
+        let expiry = self.expires_at.map(|time| format!("expires {}", time.as_millis()));
+        parts.extend(expiry.as_deref());
+        parts.extend(self.tags.iter().map(Tag::as_str));
+        parts.extend(self.together_with.as_deref());
+        Fingerprint::of(parts)
     }
 
     /// The job, accepted at `now`.
@@ -127,11 +181,7 @@ impl Submission {
         let fingerprint = self.fingerprint();
         let policy = self.job_type.policy();
         let timeout_seconds = self.timeout_seconds.unwrap_or(policy.timeout_seconds);
-        let not_before = match self.start {
-            Start::Now => now,
-            Start::After(delay) => now + delay,
-            Start::At(time) => time.max(now),
-        };
+        let not_before = self.start.after(now);
         Job {
             id,
             tenant,
@@ -141,13 +191,17 @@ impl Submission {
             attempts: 0,
             max_attempts: self.max_attempts.unwrap_or(policy.max_attempts),
             timeout: Duration::from_secs(timeout_seconds.into()),
-            state: State::Pending { not_before, due_at: sweep::first_due(not_before, now) },
+            state: State::Pending { not_before, due_at: sweep::first_due(not_before, now), resumes: false },
             lease_token: None,
             created_at: now,
             started_at: None,
             error: None,
             correlation_id: origin.correlation_id,
             traceparent: origin.traceparent,
+            tags: self.tags,
+            expires_at: self.expires_at,
+            checkpoint: None,
+            progress: None,
             history: vec![Event::Accepted { at: now, not_before: Some(not_before).filter(|time| *time > now) }],
         }
     }
@@ -162,7 +216,28 @@ pub struct Origin {
     pub traceparent: Option<String>,
 }
 
+/// Reads when a job shall start that is there already: exactly one of `delay_seconds` and `run_at`.
+pub fn parse_start(
+    delay_seconds: Option<u64>,
+    run_at: Option<&str>,
+    now: Timestamp,
+) -> Result<Timestamp, InvalidField> {
+    if delay_seconds.is_none() && run_at.is_none() {
+        return Err(InvalidField::new("run_at", "or `delay_seconds` is required"));
+    }
+    Ok(Start::parse(delay_seconds, run_at, now)?.after(now))
+}
+
 impl Start {
+    /// When that is, for a job accepted at `now`.
+    fn after(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Now => now,
+            Self::After(delay) => now + delay,
+            Self::At(time) => time.max(now),
+        }
+    }
+
     fn parse(delay_seconds: Option<u64>, run_at: Option<&str>, now: Timestamp) -> Result<Self, InvalidField> {
         let too_far = |field| {
             InvalidField::new(field, format!("must be at most {} days ahead", LONGEST_DELAY.as_secs() / 86_400))
@@ -172,16 +247,49 @@ impl Start {
             (Some(_), Some(_)) => Err(InvalidField::new("run_at", "and `delay_seconds` cannot both be given")),
             (Some(seconds), None) if seconds > LONGEST_DELAY.as_secs() => Err(too_far("delay_seconds")),
             (Some(seconds), None) => Ok(Self::After(Duration::from_secs(seconds))),
-            (None, Some(text)) => match Timestamp::parse_rfc3339(text) {
-                None => Err(InvalidField::new("run_at", "must be an RFC 3339 time such as 2030-01-31T09:00:00Z")),
-                Some(time) if time > now + LONGEST_DELAY => Err(too_far("run_at")),
-                Some(time) => Ok(Self::At(time)),
+            (None, Some(text)) => match parse_time("run_at", text)? {
+                time if time > now + LONGEST_DELAY => Err(too_far("run_at")),
+                time => Ok(Self::At(time)),
             },
         }
     }
 }
 
-fn well_formed(body: &[u8]) -> Result<&str, Rejection> {
+/// Reads the time in `field`.
+pub fn parse_time(field: &str, text: &str) -> Result<Timestamp, InvalidField> {
+    let problem = "must be an RFC 3339 time such as 2030-01-31T09:00:00Z";
+    Timestamp::parse_rfc3339(text).ok_or_else(|| InvalidField::new(field, problem))
+}
+
+fn parse_expiry(text: Option<&str>, not_before: Timestamp) -> Result<Option<Timestamp>, InvalidField> {
+    let Some(text) = text else { return Ok(None) };
+    let expires_at = parse_time("expires_at", text)?;
+    if expires_at > not_before {
+        Ok(Some(expires_at))
+    } else {
+        Err(InvalidField::new("expires_at", "must be later than the time at which the job may start"))
+    }
+}
+
+fn parse_tags(texts: &[String]) -> Result<Vec<Tag>, InvalidField> {
+    if texts.len() > MOST_TAGS {
+        return Err(InvalidField::new("tags", format!("must be at most {MOST_TAGS}")));
+    }
+    let mut tags: Vec<Tag> = vec![];
+    for (index, text) in texts.iter().enumerate() {
+        let field = format!("tags[{index}]");
+        let problem = || format!("must be 1 to {} characters without white space", Tag::LONGEST);
+        let tag = Tag::parse(text).ok_or_else(|| InvalidField::new(field.clone(), problem()))?;
+        if tags.contains(&tag) {
+            return Err(InvalidField::new(field, "is given twice"));
+        }
+        tags.push(tag);
+    }
+    Ok(tags)
+}
+
+/// The text of a body that is JSON.
+pub fn well_formed(body: &[u8]) -> Result<&str, Rejection> {
     let text = std::str::from_utf8(body).map_err(|error| Rejection::NotJson(error.to_string()))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| Rejection::NotJson(error.to_string()))?;
     Ok(text.trim())
@@ -237,6 +345,13 @@ mod tests {
             with(r#""run_at":"2030-01-31T09:00:00Z","delay_seconds":1"#),
             "`run_at` and `delay_seconds` cannot both be given"
         );
+        assert_eq!(
+            with(r#""expires_at":"2001-01-01T00:00:00Z""#),
+            "`expires_at` must be later than the time at which the job may start"
+        );
+        assert_eq!(with(r#""tags":["a","b c"]"#), "`tags[1]` must be 1 to 64 characters without white space");
+        assert_eq!(with(r#""tags":["a","a"]"#), "`tags[1]` is given twice");
+        assert_eq!(with(r#""tags":["1","2","3","4","5","6","7","8","9","10","11"]"#), "`tags` must be at most 10");
         assert!(matches!(parse("{").expect_err("cut off"), Rejection::NotJson(_)));
         assert!(matches!(Submission::parse(b"\xff{}", NOW).expect_err("not UTF-8"), Rejection::NotJson(_)));
     }
@@ -260,7 +375,8 @@ mod tests {
     #[test]
     fn a_time_that_has_passed_means_now() {
         let job = job(r#"{"type":"csv-generation","payload":{"a":1},"run_at":"2001-01-01T00:00:00Z"}"#);
-        assert_eq!(job.state, State::Pending { not_before: NOW, due_at: NOW + sweep::PATIENCE });
+        let due_at = NOW + sweep::PATIENCE;
+        assert_eq!(job.state, State::Pending { not_before: NOW, due_at, resumes: false });
         assert_eq!(job.history, [Event::Accepted { at: NOW, not_before: None }]);
     }
 }

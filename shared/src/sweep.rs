@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::job::{Job, State};
 use crate::time::Timestamp;
+use crate::transition::has_expired;
 
 /// How long a job may be ready without anything happening before the sweeper looks at it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,6 +69,8 @@ pub enum Decision {
         /// The new due.
         due_at: Timestamp,
     },
+    /// It was not started before it expired.
+    Lapse,
     /// Its last attempt died: it has failed.
     Expire,
     /// Its attempt died after a cancel was asked for: it is cancelled.
@@ -78,7 +81,8 @@ pub enum Decision {
 pub fn decide(job: &Job, now: Timestamp) -> Decision {
     match job.state {
         State::Pending { due_at, .. } | State::Processing { due_at, .. } if due_at >= now => Decision::Leave,
-        State::Pending { not_before, due_at } => match queue_delay(not_before, now) {
+        State::Pending { .. } if has_expired(job, now) => Decision::Lapse,
+        State::Pending { not_before, due_at, resumes: _ } => match queue_delay(not_before, now) {
             None => Decision::LookAgain(first_due(not_before, now)),
             // Only the first due of a long delay lies before the job's time.
             Some(delay) if due_at < not_before => Decision::Announce { due_at: next_look(not_before, now), delay },
@@ -87,6 +91,7 @@ pub fn decide(job: &Job, now: Timestamp) -> Decision {
         State::Processing { lease_until, .. } if lease_until >= now => Decision::LookAgain(lease_until),
         State::Processing { cancel_requested: true, .. } => Decision::ExpireCancelled,
         State::Processing { .. } if job.attempts >= job.max_attempts => Decision::Expire,
+        State::Processing { .. } if has_expired(job, now) => Decision::Lapse,
         State::Processing { lease_until, .. } => Decision::Rescue { due_at: next_look(lease_until, now) },
         State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => Decision::Leave,
     }

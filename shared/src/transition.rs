@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use crate::event::Event;
+use crate::event::{Event, LAPSED};
 use crate::id::{LeaseToken, Tenant};
-use crate::job::{Job, State, Status};
+use crate::job::{Job, Progress, State, Status};
 use crate::json::Json;
 use crate::time::Timestamp;
 
@@ -85,6 +85,45 @@ pub enum Change {
         /// The new one.
         due_at: Timestamp,
     },
+    /// The attempt under this fence is not done, and its worker has no more time: the same attempt goes on in another.
+    Yield {
+        /// The worker's clock.
+        now: Timestamp,
+        /// Which attempt.
+        fence: Fence,
+        /// Where it goes on.
+        checkpoint: Json,
+    },
+    /// The attempt under this fence tells how far it has come.
+    Report {
+        /// Which attempt.
+        fence: Fence,
+        /// How far.
+        progress: Progress,
+    },
+    /// Nobody started the job before it expired.
+    Lapse {
+        /// The clock of whoever noticed.
+        now: Timestamp,
+    },
+    /// Somebody wants a waiting job to start at another time.
+    Reschedule {
+        /// Their clock.
+        now: Timestamp,
+        /// When it may start.
+        not_before: Timestamp,
+    },
+    /// Somebody wants a job that has failed or was cancelled to be tried again. It does not expire any more.
+    Redrive {
+        /// Their clock.
+        now: Timestamp,
+        /// When it may start.
+        not_before: Timestamp,
+        /// How many attempts it may have besides those that it has had.
+        more_attempts: u32,
+        /// The job's owner: it is no longer listed among the failures.
+        tenant: Tenant,
+    },
     /// Somebody wants a job cancelled that is waiting.
     CancelPending {
         /// Their clock.
@@ -104,11 +143,16 @@ impl Change {
             Self::Complete { fence, .. }
             | Self::Retry { fence, .. }
             | Self::Fail { fence, .. }
+            | Self::Yield { fence, .. }
             | Self::YieldToCancel { fence, .. } => Some(fence),
             Self::Claim { .. }
             | Self::Expire { .. }
             | Self::ExpireCancelled { .. }
             | Self::Postpone { .. }
+            | Self::Report { .. }
+            | Self::Lapse { .. }
+            | Self::Reschedule { .. }
+            | Self::Redrive { .. }
             | Self::CancelPending { .. }
             | Self::RequestCancel { .. } => None,
         }
@@ -138,6 +182,8 @@ pub enum Refusal {
     Leased(Timestamp),
     /// The lease is over, and no attempt is left.
     AttemptsUsedUp,
+    /// It has expired, and nobody has it.
+    Expired,
     /// Somebody asked for it to be cancelled.
     CancelRequested,
     /// Its attempt could not end within the time this worker has left.
@@ -155,7 +201,7 @@ pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
         Change::Complete { now, fence, result } => {
             hold(job, fence, Status::Completed)?;
             let state = State::Completed { finished_at: *now, result: result.clone() };
-            Ok(Job { error: None, ..changed(job, state, Event::Completed { at: *now }) })
+            Ok(Job { error: None, checkpoint: None, ..changed(job, state, Event::Completed { at: *now }) })
         }
         Change::Retry { now, fence, error, not_before } => {
             let held = hold(job, fence, Status::Pending)?;
@@ -165,7 +211,8 @@ pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
             if job.attempts >= job.max_attempts {
                 return Err(Refusal::AttemptsUsedUp);
             }
-            let state = State::Pending { not_before: *not_before, due_at: crate::sweep::due_after(*not_before) };
+            let due_at = crate::sweep::due_after(*not_before);
+            let state = State::Pending { not_before: *not_before, due_at, resumes: false };
             let event = Event::Retrying { at: *now, error: error.clone(), not_before: *not_before };
             Ok(Job { error: Some(error.clone()), ..changed(job, state, event) })
         }
@@ -180,6 +227,30 @@ pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
                 return Err(Refusal::MovedOn);
             }
             Ok(cancelled(job, *now))
+        }
+        Change::Yield { now, fence, checkpoint } => {
+            if hold(job, fence, Status::Pending)?.cancel_requested {
+                return Err(Refusal::CancelRequested);
+            }
+            let state = State::Pending { not_before: *now, due_at: crate::sweep::due_after(*now), resumes: true };
+            Ok(Job { checkpoint: Some(checkpoint.clone()), ..changed(job, state, Event::Yielded { at: *now }) })
+        }
+        Change::Report { fence, progress } => {
+            hold(job, fence, Status::Processing)?;
+            Ok(Job { progress: Some(progress.clone()), ..job.clone() })
+        }
+        Change::Lapse { now } => lapse(job, *now),
+        Change::Reschedule { now, not_before } => match job.state {
+            State::Pending { resumes, .. } => {
+                let due_at = crate::sweep::first_due(*not_before, *now);
+                let state = State::Pending { not_before: *not_before, due_at, resumes };
+                Ok(changed(job, state, Event::Rescheduled { at: *now, not_before: *not_before }))
+            }
+            State::Processing { .. } => Err(Refusal::MovedOn),
+            State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => Err(ended(job)),
+        },
+        Change::Redrive { now, not_before, more_attempts, tenant: _ } => {
+            redrive(job, *now, *not_before, *more_attempts)
         }
         Change::Expire { now, tenant: _ } => match abandoned(job, *now)? {
             Held { cancel_requested: true } => Err(Refusal::CancelRequested),
@@ -212,17 +283,20 @@ pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
 pub const ABANDONED: &str = "the last attempt did not finish: its worker died or ran out of time";
 
 fn claim(job: &Job, now: Timestamp, token: LeaseToken, time_left: Duration) -> Result<Job, Refusal> {
-    let due_at = match job.state {
+    let (due_at, resumes) = match job.state {
         State::Pending { not_before, .. } if not_before > now => return Err(Refusal::NotYetDue(not_before)),
-        State::Pending { due_at, .. } => due_at,
+        State::Pending { due_at, resumes, .. } => (due_at, resumes),
         State::Processing { .. } if job.lease_token == Some(token) => return Err(Refusal::AlreadyApplied),
         State::Processing { lease_until, .. } if lease_until >= now => return Err(Refusal::Leased(lease_until)),
         State::Processing { cancel_requested: true, .. } => return Err(Refusal::CancelRequested),
-        State::Processing { due_at, cancel_requested: false, .. } => due_at,
+        State::Processing { due_at, cancel_requested: false, .. } => (due_at, false),
         State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => return Err(ended(job)),
     };
-    if job.attempts >= job.max_attempts {
+    if job.attempts >= job.max_attempts && !resumes {
         return Err(Refusal::AttemptsUsedUp);
+    }
+    if has_expired(job, now) {
+        return Err(Refusal::Expired);
     }
     if job.timeout + LEASE_MARGIN > time_left {
         return Err(Refusal::TimeLeftTooShort);
@@ -230,10 +304,47 @@ fn claim(job: &Job, now: Timestamp, token: LeaseToken, time_left: Duration) -> R
     let lease_until = now + job.timeout + LEASE_MARGIN;
     let state = State::Processing { lease_until, cancel_requested: false, due_at };
     Ok(Job {
-        attempts: job.attempts + 1,
+        attempts: job.attempts + u32::from(!resumes),
         lease_token: Some(token),
         started_at: Some(now),
         ..changed(job, state, Event::Started { at: now })
+    })
+}
+
+/// Whether it makes no sense any more to start the job. An attempt that goes on has been started in time.
+pub fn has_expired(job: &Job, now: Timestamp) -> bool {
+    let resumes = matches!(job.state, State::Pending { resumes: true, .. });
+    !resumes && job.expires_at.is_some_and(|expires_at| expires_at <= now)
+}
+
+fn lapse(job: &Job, now: Timestamp) -> Result<Job, Refusal> {
+    match job.state {
+        State::Pending { .. } => {}
+        State::Processing { lease_until, .. } if lease_until >= now => return Err(Refusal::Leased(lease_until)),
+        State::Processing { cancel_requested: true, .. } => return Err(Refusal::CancelRequested),
+        State::Processing { .. } if job.attempts >= job.max_attempts => return Err(Refusal::AttemptsUsedUp),
+        State::Processing { .. } => {}
+        State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => return Err(ended(job)),
+    }
+    if !has_expired(job, now) {
+        return Err(Refusal::MovedOn);
+    }
+    let lapsed = changed(job, State::Cancelled { finished_at: now }, Event::Lapsed { at: now });
+    Ok(Job { error: Some(LAPSED.to_owned()), ..lapsed })
+}
+
+fn redrive(job: &Job, now: Timestamp, not_before: Timestamp, more_attempts: u32) -> Result<Job, Refusal> {
+    match job.state {
+        State::Failed { .. } | State::Cancelled { .. } => {}
+        State::Completed { .. } => return Err(ended(job)),
+        State::Pending { .. } | State::Processing { .. } => return Err(Refusal::MovedOn),
+    }
+    let state = State::Pending { not_before, due_at: crate::sweep::first_due(not_before, now), resumes: false };
+    Ok(Job {
+        max_attempts: job.attempts + more_attempts,
+        lease_token: None,
+        expires_at: None,
+        ..changed(job, state, Event::Redriven { at: now, not_before })
     })
 }
 
@@ -345,7 +456,21 @@ mod tests {
                 error: "failed".to_owned(),
                 tenant: Tenant::only(),
             }),
-            1 => (time.clone(), fence).prop_map(|(now, fence)| Change::YieldToCancel { now, fence }),
+            1 => (time.clone(), fence.clone()).prop_map(|(now, fence)| Change::YieldToCancel { now, fence }),
+            2 => (time.clone(), fence.clone())
+                .prop_map(|(now, fence)| Change::Yield { now, fence, checkpoint: Json::of(&2).expect("a number") }),
+            1 => (time.clone(), fence).prop_map(|(at, fence)| Change::Report {
+                fence,
+                progress: Progress { percent: 50, message: String::new(), at },
+            }),
+            1 => time.clone().prop_map(|now| Change::Lapse { now }),
+            1 => (time.clone(), time.clone()).prop_map(|(now, not_before)| Change::Reschedule { now, not_before }),
+            1 => (time.clone(), time.clone(), 1_u32..3).prop_map(|(now, not_before, more_attempts)| Change::Redrive {
+                now,
+                not_before,
+                more_attempts,
+                tenant: Tenant::only(),
+            }),
             1 => time.clone().prop_map(|now| Change::Expire { now, tenant: Tenant::only() }),
             1 => time.clone().prop_map(|now| Change::ExpireCancelled { now }),
             2 => (time.clone(), time.clone()).prop_map(|(seen_due_at, due_at)| Change::Postpone { seen_due_at, due_at }),
@@ -358,20 +483,26 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn whatever_happens_a_job_stays_in_order(changes in prop::collection::vec(any_change(), 1..40)) {
-            let mut job = accepted();
+        fn whatever_happens_a_job_stays_in_order(
+            changes in prop::collection::vec(any_change(), 1..40),
+            expires in prop::option::of(0_u64..8),
+        ) {
+            let expires_at = expires.map(|tens| START + Duration::from_secs(tens * 10));
+            let mut job = Job { expires_at, ..accepted() };
             for change in changes {
                 let Ok(next) = transition(&job, &change) else { continue };
                 prop_assert_eq!(fold(&next.history), Some(next.summary()), "the history tells what the job is");
-                prop_assert!(!job.status().is_terminal(), "a job that has ended changes no more: {:?}", change);
+                let redriven = matches!(change, Change::Redrive { .. });
+                prop_assert_eq!(job.status().is_terminal(), redriven, "what has ended stays, unless asked for again");
                 prop_assert!(next.attempts >= job.attempts && next.attempts <= next.max_attempts);
                 prop_assert_eq!(next.due_at().is_none(), next.status().is_terminal(), "due until it ends");
                 prop_assert!(next.history.starts_with(&job.history), "what happened stays");
                 let (before, after) = (&job, &next);
                 prop_assert_eq!(
-                    (before.id, &before.payload, &before.fingerprint, before.created_at, before.max_attempts),
-                    (after.id, &after.payload, &after.fingerprint, after.created_at, after.max_attempts)
+                    (before.id, &before.payload, &before.fingerprint, before.created_at),
+                    (after.id, &after.payload, &after.fingerprint, after.created_at)
                 );
+                prop_assert!(redriven || before.max_attempts == after.max_attempts);
                 job = next;
             }
         }
@@ -391,6 +522,35 @@ mod tests {
             let ended = transition(&running, &outcome).expect("held");
             prop_assert_eq!(transition(&ended, &outcome), Err(Refusal::AlreadyApplied));
         }
+    }
+
+    #[test]
+    fn an_attempt_that_yields_goes_on_as_the_same_attempt() {
+        let token = |number: u8| LeaseToken::new([number; 8]);
+        let claim = |number| Change::Claim { now: START, token: token(number), time_left: Duration::from_secs(60) };
+        let last = Job { max_attempts: 1, ..accepted() };
+        let running = transition(&last, &claim(1)).expect("claimed");
+        let fence = Fence { attempt: 1, token: token(1) };
+        let checkpoint = Json::of(&"row 7").expect("a text");
+        let waiting = transition(&running, &Change::Yield { now: START, fence, checkpoint: checkpoint.clone() });
+        let again = transition(&waiting.expect("held"), &claim(2)).expect("goes on, though no attempt is left");
+        assert_eq!((again.attempts, again.checkpoint.as_ref()), (1, Some(&checkpoint)));
+        let late = Change::Complete { now: START, fence, result: Json::of(&1).expect("a number") };
+        assert_eq!(transition(&again, &late), Err(Refusal::Fenced), "the first worker has nothing to say any more");
+    }
+
+    #[test]
+    fn an_expired_job_is_not_started_and_a_started_one_is_not_taken_away() {
+        let expires_at = START + Duration::from_secs(1);
+        let job = Job { expires_at: Some(expires_at), ..accepted() };
+        let token = LeaseToken::new([1; 8]);
+        let claim = |now| Change::Claim { now, token, time_left: Duration::from_secs(60) };
+        assert_eq!(transition(&job, &claim(expires_at)), Err(Refusal::Expired));
+        assert_eq!(transition(&job, &Change::Lapse { now: START }), Err(Refusal::MovedOn));
+        let lapsed = transition(&job, &Change::Lapse { now: expires_at }).expect("expired");
+        assert_eq!((lapsed.status(), lapsed.error.as_deref()), (Status::Cancelled, Some(LAPSED)));
+        let running = transition(&job, &claim(START)).expect("in time");
+        assert!(matches!(transition(&running, &Change::Lapse { now: expires_at }), Err(Refusal::Leased(_))));
     }
 
     #[test]
@@ -449,6 +609,20 @@ mod tests {
             (Change::ExpireCancelled { now: START }, [false; 6]),
             (Change::ExpireCancelled { now: lease_over }, [false, false, true, false, false, false]),
             (Change::Expire { now: lease_over, tenant: Tenant::only() }, [false; 6]), // attempts are left
+            (
+                Change::Yield { now: START, fence, checkpoint: Json::of(&2).expect("a number") },
+                [false, true, false, false, false, false],
+            ),
+            (
+                Change::Report { fence, progress: Progress { percent: 1, message: String::new(), at: START } },
+                [false, true, true, false, false, false],
+            ),
+            (Change::Lapse { now: lease_over }, [false; 6]), // none of them expires
+            (Change::Reschedule { now: START, not_before: lease_over }, [true, false, false, false, false, false]),
+            (
+                Change::Redrive { now: START, not_before: START, more_attempts: 1, tenant: Tenant::only() },
+                [false, false, false, false, true, true],
+            ),
             (Change::Postpone { seen_due_at, due_at: lease_over }, [true, true, true, false, false, false]),
             (Change::Postpone { seen_due_at: START, due_at: lease_over }, [false; 6]),
             (Change::CancelPending { now: START }, [true, false, false, false, false, false]),

@@ -158,18 +158,7 @@ impl System {
 
     /// The processes of a function that are alive.
     pub fn processes(&self, function: &str) -> Vec<i32> {
-        let name = format!("AWS_LAMBDA_FUNCTION_NAME={}", self.output(function));
-        let mut found = vec![];
-        for process in std::fs::read_dir("/proc").expect("Linux").flatten() {
-            let Ok(id) = process.file_name().to_string_lossy().parse() else { continue };
-            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
-            let of_this_engine = format!("AWS_ENDPOINT_URL={}", self.aws_url);
-            let has = |wanted: &str| environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
-            if has(&name) && has(&of_this_engine) {
-                found.push(id);
-            }
-        }
-        found
+        processes_of(self.output(function), &self.aws_url)
     }
 
     /// What is in the file at `path` of the system's folder.
@@ -193,4 +182,20 @@ pub fn metered_sqs_client(aws_url: &str, meter: &Meter) -> aws_sdk_sqs::Client {
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .interceptor(meter.clone());
     aws_sdk_sqs::Client::from_conf(config.build())
+}
+
+/// The processes of the function of this name that are alive, of the engine that functions reach at `aws_url`.
+pub fn processes_of(function_name: &str, aws_url: &str) -> Vec<i32> {
+    let name = format!("AWS_LAMBDA_FUNCTION_NAME={function_name}");
+    let engine = format!("AWS_ENDPOINT_URL={aws_url}");
+    let mut found = vec![];
+    for process in std::fs::read_dir("/proc").expect("Linux").flatten() {
+        let Ok(id) = process.file_name().to_string_lossy().parse() else { continue };
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        let has = |wanted: &str| environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
+        if has(&name) && has(&engine) {
+            found.push(id);
+        }
+    }
+    found
 }

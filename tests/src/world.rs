@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::Api;
+use api::{Api, Quota};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use axum::Router;
 use axum::body::Body;
@@ -14,12 +14,13 @@ use shared::job::Job;
 use shared::memory::{ManualClock, MemoryQueue, MemoryStore, SeededEntropy};
 use shared::ports::{Clock, JobQueue, JobStore, Message, Receipt};
 use shared::retry::RetryPolicy;
+use shared::schedules::MemorySchedules;
 use shared::time::Timestamp;
-use shared_aws::settings::WorkerSettings;
+use shared_aws::settings::{AuthMode, WorkerSettings};
 use sweeper::{Sweeper, Swept};
 use tempfile::TempDir;
 use tower::ServiceExt;
-use worker::{Mailer, Tools, Worker};
+use worker::{Mailer, PauseWatch, Records, Tools, Worker};
 
 /// As many records as the event-source mapping gives the worker at once.
 const BATCH: usize = 10;
@@ -30,6 +31,8 @@ pub struct World {
     pub store: Arc<MemoryStore>,
     /// The queue, with its dead letters.
     pub queue: Arc<MemoryQueue>,
+    /// The schedules.
+    pub schedules: Arc<MemorySchedules>,
     /// The time, for all three functions.
     pub clock: Arc<ManualClock>,
     /// The HTTP function.
@@ -61,33 +64,60 @@ impl World {
 
     /// A world whose API sends by way of another queue, made from the true one.
     pub fn with_queue(api_queue: impl FnOnce(Arc<dyn JobQueue>) -> Arc<dyn JobQueue>) -> Self {
+        Self::with(api_queue, AuthMode::None, Quota::Off)
+    }
+
+    /// A world whose API lets these callers in.
+    pub fn with_auth(auth: AuthMode) -> Self {
+        Self::with_access(auth, Quota::Off)
+    }
+
+    /// A world whose API lets these callers in, and lets each tenant submit so much.
+    pub fn with_access(auth: AuthMode, quota: Quota) -> Self {
+        Self::with(|queue| queue, auth, quota)
+    }
+
+    fn with(api_queue: impl FnOnce(Arc<dyn JobQueue>) -> Arc<dyn JobQueue>, auth: AuthMode, quota: Quota) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
         let store = Arc::new(MemoryStore::default());
         let (visibility_timeout, most_receives) = (Duration::from_secs(360), 12);
         let time: Arc<dyn Clock> = clock.clone();
         let queue = Arc::new(MemoryQueue::new(time, visibility_timeout, most_receives));
+        let schedules = Arc::new(MemorySchedules::default());
         let entropy = Arc::new(SeededEntropy::new(1));
         let folder = tempfile::tempdir().expect("a folder");
         let api = Api {
             store: store.clone(),
             queue: api_queue(queue.clone()),
+            switch: store.clone(),
+            schedules: schedules.clone(),
+            products: store.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             idempotency_secret: "secret".to_owned(),
+            auth,
+            quota,
         };
         let worker = Worker {
             store: store.clone(),
             queue: queue.clone(),
+            pause: PauseWatch::new(store.clone()),
             clock: clock.clone(),
             entropy,
             retry: RetryPolicy { base: Duration::from_secs(10), cap: Duration::from_secs(900) },
-            tools: Arc::new(tools_in(&folder)),
+            tools: Arc::new(tools_in(&folder, records_of(&store, &clock))),
             isolation: worker::Isolation::Thread,
             stuck: false.into(),
         };
-        let sweeper =
-            Sweeper { store: store.clone(), queue: queue.clone(), dead_letters: queue.clone(), clock: clock.clone() };
-        Self { store, queue, clock, router: api::router(api), worker: Arc::new(worker), sweeper, folder }
+        let sweeper = Sweeper {
+            store: store.clone(),
+            queue: queue.clone(),
+            schedules: schedules.clone(),
+            switch: store.clone(),
+            dead_letters: queue.clone(),
+            clock: clock.clone(),
+        };
+        Self { store, queue, schedules, clock, router: api::router(api), worker: Arc::new(worker), sweeper, folder }
     }
 
     /// Sends a request to the API.
@@ -185,22 +215,28 @@ pub fn body(job_id: JobId) -> String {
 }
 
 /// Job types' tools that write below `folder`, as the defaults do below the working directory.
-pub fn tools_in(folder: &TempDir) -> Tools {
+pub fn tools_in(folder: &TempDir, records: Records) -> Tools {
     let output = format!("file://{}", folder.path().join("output").display());
     let mail = format!("file://{}", folder.path().join("output/mail").display());
-    tools(&[("OUTPUT_URL", &output), ("MAIL_URL", &mail)])
+    tools(&[("OUTPUT_URL", &output), ("MAIL_URL", &mail)], records)
 }
 
 /// Job types' tools with these settings.
-pub fn tools(settings: &[(&str, &str)]) -> Tools {
+pub fn tools(settings: &[(&str, &str)], records: Records) -> Tools {
     let lookup = |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     let settings = WorkerSettings::read(&lookup).expect("settings that fit");
     let no_aws = shared_aws::clients::SdkConfig::builder().build();
-    Tools::new(&settings, &no_aws, &|_| None).expect("tools")
+    Tools::new(&settings, &no_aws, &|_| None, records).expect("tools")
+}
+
+/// What is on record in memory.
+pub fn records_of(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>) -> Records {
+    Records { store: store.clone(), products: store.clone(), clock: clock.clone() }
 }
 
 /// A way to send e-mail that nothing sends.
 pub fn mailer_nowhere() -> Mailer {
-    let Tools { mailer, .. } = tools(&[]);
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+    let Tools { mailer, .. } = tools(&[], records_of(&Arc::default(), &clock));
     mailer
 }

@@ -105,7 +105,8 @@ async fn what_is_not_there_is_a_problem_too() {
         (world.get("/jobs/%FF").await, 400),
         (world.get("/jobs/01938e5c-7a00-7000-8000-000000000000").await, 404),
         (world.get("/nothing").await, 404),
-        (world.get("/jobs").await, 405),
+        (world.get("/jobs/email").await, 405),
+        (world.get("/queue/pause").await, 405),
         (world.post("/health", &[], "{}").await, 405),
     ];
     for (answer, status) in answers {

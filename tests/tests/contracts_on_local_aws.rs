@@ -26,6 +26,7 @@ async fn the_ports_on_the_local_aws_keep_their_contracts() {
         queue_contract(engine.url()),
         store_contract(engine.url()),
         a_file_in_s3_is_written_once(engine.url()),
+        a_bucket_keeps_the_contract_for_files(engine.url()),
         an_email_goes_out_by_ses(engine.url()),
     );
 }
@@ -51,6 +52,15 @@ async fn a_file_in_s3_is_written_once(aws_url: &str) {
     let file = reqwest::get(format!("{aws_url}/outputs/csv/a.csv")).await.expect("S3 answers");
     assert_eq!(file.headers()["content-type"], "text/csv");
     assert_eq!(file.text().await.expect("text"), "first");
+}
+
+async fn a_bucket_keeps_the_contract_for_files(aws_url: &str) {
+    let created = reqwest::Client::new().put(format!("{aws_url}/files")).send().await.expect("S3 answers");
+    assert!(created.status().is_success(), "{created:?}");
+    for prefix in ["", "output"] {
+        let bucket = Bucket::new(&sdk_config(aws_url), "files".to_owned(), prefix.to_owned());
+        worker::output_contract::outputs(&bucket).await;
+    }
 }
 
 async fn an_email_goes_out_by_ses(aws_url: &str) {
@@ -110,5 +120,10 @@ async fn store_contract(aws_url: &str) {
     let created = create.send().await.expect("DynamoDB answers");
     assert!(created.status().is_success(), "{created:?}");
     let client = client_of(aws_url, &Meter::default());
-    shared::contract::job_store(&DynamoStore::with_client(client, NAME.to_owned())).await;
+    let store = DynamoStore::with_client(client, NAME.to_owned());
+    shared::contract::job_store(&store).await;
+    shared::contract::switch(&store).await;
+    shared::contract::products(&store).await;
+    shared::quota::contract(&store).await;
+    shared::schedules::contract::schedule_store(&store).await;
 }

@@ -26,6 +26,10 @@ fn names(history: &[Event]) -> Vec<&'static str> {
         Event::Failed { .. } => "failed",
         Event::CancelRequested { .. } => "cancel_requested",
         Event::Cancelled { .. } => "cancelled",
+        Event::Yielded { .. } => "yielded",
+        Event::Lapsed { .. } => "lapsed",
+        Event::Rescheduled { .. } => "rescheduled",
+        Event::Redriven { .. } => "redriven",
     };
     history.iter().map(name).collect()
 }

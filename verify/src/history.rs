@@ -159,6 +159,37 @@ pub fn check(records: &[Record], jobs: &[Job]) -> Vec<Violation> {
     violations.0
 }
 
+/// What a job's own history says happened, for runs that are seen from outside only.
+pub fn records_of(job: &Job) -> Vec<Record> {
+    let id = job.id;
+    let mut records = vec![];
+    let mut attempt = 0;
+    let token = |attempt: u32| LeaseToken::new(u64::from(attempt).to_be_bytes());
+    for event in &job.history {
+        let outcome = |status| Record::Outcome { job: id, attempt, token: token(attempt), status };
+        match event {
+            Event::Accepted { .. } => records.push(Record::Stored { job: id }),
+            Event::Started { .. } => {
+                attempt += 1;
+                records.push(Record::Claimed { job: id, attempt, token: token(attempt) });
+            }
+            Event::Retrying { .. } | Event::Yielded { .. } => records.push(outcome(Status::Pending)),
+            Event::Completed { .. } => {
+                if let State::Completed { result, .. } = &job.state {
+                    records.push(Record::Effect { job: id, result: result.as_str().to_owned() });
+                }
+                records.push(outcome(Status::Completed));
+            }
+            Event::Failed { .. } => records.push(Record::Ended { job: id, status: Status::Failed }),
+            Event::CancelRequested { .. } | Event::Rescheduled { .. } | Event::Redriven { .. } => {}
+            Event::Cancelled { .. } | Event::Lapsed { .. } => {
+                records.push(Record::Ended { job: id, status: Status::Cancelled })
+            }
+        }
+    }
+    records
+}
+
 struct Violations(Vec<Violation>);
 
 impl Violations {

@@ -6,12 +6,19 @@
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a check that cannot go on shall say so and stop")]
 #![expect(clippy::print_stdout, reason = "it reports to the person who started it")]
 
+mod deployment;
+mod event_source;
 mod exploration;
+mod functions;
 pub mod history;
 pub mod model;
+mod outputs;
+mod overload;
+mod resident;
 pub mod simulation;
 mod stack;
 mod summary;
+mod virtual_time;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -35,9 +42,15 @@ pub struct Options {
     /// How many states the model checker generates at most, for each assumption about leases
     #[arg(long, default_value_t = 40_000_000)]
     pub states: usize,
+    /// How many jobs are queued while no worker runs; of few, the sweeper's two copies a sweep are more than 1 %
+    #[arg(long, default_value_t = 50_000)]
+    pub overload_jobs: u32,
     /// How many times four jobs are submitted while processes are killed
     #[arg(long, default_value_t = 3)]
     pub kill_rounds: u32,
+    /// How many jobs lose their worker while nothing else goes wrong
+    #[arg(long, default_value_t = 4)]
+    pub rescue_jobs: u32,
     /// How many jobs go through the network with faults
     #[arg(long, default_value_t = 3_000)]
     pub network_jobs: u32,
@@ -57,35 +70,36 @@ pub fn run(options: &Options) -> ExitCode {
     let mut summary = Summary::new(options.seed);
     let all = options.fault.is_none() && options.only.is_none();
     let wanted = |part: Part| all || options.only == Some(part);
-    let explored = !wanted(Part::Model) || exploration::explore(options.states);
+    // First: it looks at this process's memory, which the others would swell.
+    if wanted(Part::Overload) {
+        summary.add_with_note(overload::overload(options.seed, options.overload_jobs));
+    }
+    if wanted(Part::EventSource) {
+        summary.add_with_note(event_source::answer_in_every_way(options.seed));
+    }
+    if wanted(Part::Model) {
+        for line in exploration::explore(options.states) {
+            summary.add(line);
+        }
+    }
     if wanted(Part::Simulation) || options.fault.is_some() {
         simulate(options, &mut summary);
     }
     if wanted(Part::Kill) {
-        attack_with(
-            async |summary: &mut Summary| {
-                let (line, note) = stack::kill_everywhere(options.kill_rounds).await;
-                println!("{note}");
-                summary.add(line);
-            },
-            &mut summary,
-        );
+        summary.add_with_note(in_real_time(stack::kill_everywhere(options.kill_rounds)));
+    }
+    if wanted(Part::Rescue) {
+        summary.add_with_note(in_real_time(stack::time_rescues(options.rescue_jobs)));
     }
     if wanted(Part::Network) {
-        attack_with(
-            async |summary: &mut Summary| {
-                summary.add(stack::cut_the_network(options.seed, options.network_jobs, 10).await);
-            },
-            &mut summary,
-        );
+        summary.add_with_note(in_real_time(stack::cut_the_network(options.seed, options.network_jobs, 10)));
     }
     summary.print();
-    if explored && summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn attack_with(attack: impl AsyncFnOnce(&mut Summary), summary: &mut Summary) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(attack(summary));
+fn in_real_time<T>(attack: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(attack)
 }
 
 /// The parts of it all.
@@ -95,8 +109,15 @@ pub enum Part {
     Model,
     /// Many jobs in a simulated deployment, under faults.
     Simulation,
+    /// A backlog of many jobs while no worker runs, and its drain.
+    Overload,
+    /// Every answer that the worker could give to its event source.
+    #[value(name = "responses")]
+    EventSource,
     /// The local stack, its processes killed at every call.
     Kill,
+    /// The local stack, its workers killed, to time how long jobs wait for their next attempt.
+    Rescue,
     /// The local stack, behind a network with faults.
     Network,
 }

@@ -25,6 +25,13 @@ pub struct Plan {
     pub percent: u32,
 }
 
+impl Plan {
+    /// Whether its fault strikes only where there is something to sweep. There must be much of it then.
+    pub fn is_about_sweeping(&self) -> bool {
+        matches!(self.fault, Some(Fault::SendPartial | Fault::IndexLag | Fault::TwoSweepers))
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fault = self.fault.map_or("nothing", Fault::name);
@@ -83,7 +90,7 @@ faults! {
     ChangeUnanswered = "commit applied, answer lost",
     /// Any process dies at any call.
     KillAnywhere = "kill anywhere",
-    /// The index lags behind the table, by up to 10 s.
+    /// The index lags behind the table, by up to 10 s: what has changed since comes as it was before.
     IndexLag = "index lag to 10 s",
     /// Clocks differ, by up to 300 s either way.
     ClockSkew = "clock skew of 300 s",

@@ -2,6 +2,7 @@
 
 mod kill;
 mod network;
+mod rescue;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,22 +11,24 @@ use std::time::{Duration, Instant};
 use local::{Environment, Options, Stack};
 use reqwest::Client;
 use serde_json::Value;
-use shared::event::Event;
-use shared::id::{JobId, LeaseToken};
-use shared::job::{Job, State, Status};
+use shared::id::JobId;
+use shared::job::{Job, Status};
 use shared::ports::JobStore;
 use shared_aws::dynamodb::DynamoStore;
-use tests::system::target_dir;
+use tests::system::{processes_of, target_dir};
 use tests::table::{Meter, client_of};
 
-use crate::history::{Kind, Record, Violation, check};
+use crate::history::{Kind, Record, Violation, check, records_of};
 
 pub use self::kill::kill_everywhere;
 pub use self::network::cut_the_network;
+pub use self::rescue::time_rescues;
 
 /// A stack of its own, in a folder below the target folder.
 pub struct Attacked {
     stack: Stack,
+    /// Where its functions reach AWS.
+    functions_aws_url: String,
     accepted: Vec<Accepted>,
 }
 
@@ -45,10 +48,12 @@ impl Attacked {
         let environment = Environment::default()
             .with("OUTPUT_URL", format!("file://{}", folder.join("output").display()))
             .with("RETRY_BASE_SECONDS", "1");
-        let options = Options { port: 0, data_dir: folder.join("data"), functions_reach_aws_at };
+        let data_dir = folder.join("data");
+        let options = Options { port: 0, data_dir, functions_reach_aws_at: functions_reach_aws_at.clone() };
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let stack = Stack::start(&options, environment, listener, &|_| ()).await.expect("the stack starts");
-        Self { stack, accepted: vec![] }
+        let functions_aws_url = functions_reach_aws_at.unwrap_or_else(|| stack.aws_url().to_owned());
+        Self { stack, functions_aws_url, accepted: vec![] }
     }
 
     fn store(&self) -> DynamoStore {
@@ -70,6 +75,11 @@ impl Attacked {
         !answer.headers().contains_key("x-amz-function-error")
     }
 
+    /// The processes of a function that are alive, the function named as the template's output that names it.
+    fn processes(&self, function: &str) -> Vec<i32> {
+        processes_of(&self.stack.outputs()[function], &self.functions_aws_url)
+    }
+
     /// The accepted jobs as they are now.
     async fn jobs(&self) -> Vec<Job> {
         let store = self.store();
@@ -80,16 +90,28 @@ impl Attacked {
         jobs
     }
 
-    /// Waits until all jobs have ended, sweeping now and then, for as long as `time`.
+    /// Waits until all jobs have ended, sweeping now and then besides the schedule, for as long as `time`.
     async fn drain(&self, time: Duration) -> Vec<Job> {
         let end = Instant::now() + time;
         loop {
             let jobs = self.jobs().await;
-            if jobs.iter().all(|job| job.status().is_terminal()) || Instant::now() > end {
+            if have_ended(&jobs) || Instant::now() > end {
                 return jobs;
             }
             self.sweep().await;
             tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    }
+
+    /// Waits until all jobs have ended, with no other sweeps than the schedule's, for as long as `time`.
+    async fn wait(&self, time: Duration) -> Vec<Job> {
+        let end = Instant::now() + time;
+        loop {
+            let jobs = self.jobs().await;
+            if have_ended(&jobs) || Instant::now() > end {
+                return jobs;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 
@@ -115,33 +137,16 @@ impl Attacked {
     }
 }
 
-/// What a job's own history says happened, for runs that are seen from outside only.
-fn records_of(job: &Job) -> Vec<Record> {
-    let id = job.id;
-    let mut records = vec![];
-    let mut attempt = 0;
-    let token = |attempt: u32| LeaseToken::new(u64::from(attempt).to_be_bytes());
-    for event in &job.history {
-        let outcome = |status| Record::Outcome { job: id, attempt, token: token(attempt), status };
-        match event {
-            Event::Accepted { .. } => records.push(Record::Stored { job: id }),
-            Event::Started { .. } => {
-                attempt += 1;
-                records.push(Record::Claimed { job: id, attempt, token: token(attempt) });
-            }
-            Event::Retrying { .. } => records.push(outcome(Status::Pending)),
-            Event::Completed { .. } => {
-                if let State::Completed { result, .. } = &job.state {
-                    records.push(Record::Effect { job: id, result: result.as_str().to_owned() });
-                }
-                records.push(outcome(Status::Completed));
-            }
-            Event::Failed { .. } => records.push(Record::Ended { job: id, status: Status::Failed }),
-            Event::CancelRequested { .. } => {}
-            Event::Cancelled { .. } => records.push(Record::Ended { job: id, status: Status::Cancelled }),
-        }
-    }
-    records
+fn have_ended(jobs: &[Job]) -> bool {
+    jobs.iter().all(|job| job.status().is_terminal())
+}
+
+/// The least, the median and the most of some times, in whole seconds; `None` if there are none.
+fn spread(mut times: Vec<Duration>) -> Option<String> {
+    times.sort();
+    let (least, median, most) = (times.first()?, times.get(times.len() / 2)?, times.last()?);
+    let [least, median, most] = [least, median, most].map(Duration::as_secs_f64);
+    Some(format!("{least:.0} s, {median:.0} s, {most:.0} s (least, median, most of {})", times.len()))
 }
 
 async fn submit(url: &str, key: &str, body: &str) -> JobId {

@@ -14,6 +14,7 @@ pub struct Summary {
 pub struct Line {
     name: String,
     tried: usize,
+    of: Tried,
     struck: u64,
     lost: usize,
     doubled: usize,
@@ -22,7 +23,33 @@ pub struct Line {
     untrue: usize,
 }
 
+/// What an attack tries many of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// Jobs.
+    Jobs,
+    /// States of one job and the world around it.
+    States,
+    /// Weakened protocols.
+    Variants,
+}
+
+impl Tried {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Jobs => "jobs",
+            Self::States => "states",
+            Self::Variants => "variants",
+        }
+    }
+}
+
 impl Line {
+    /// The line of an exploration by the model checker, in which so many things were not as they must be.
+    pub fn of_exploration(name: &str, tried: usize, of: Tried, untrue: usize) -> Self {
+        Self { of, untrue, ..Self::of(&format!("model: {name}"), tried, 0, &[]) }
+    }
+
     /// The line of a simulated run.
     pub fn of_simulation(name: &str, outcome: &Outcome) -> Self {
         Self::of(&format!("simulation: {name}"), outcome.accepted, outcome.faults, &outcome.violations)
@@ -34,6 +61,7 @@ impl Line {
         Self {
             name: name.to_owned(),
             tried,
+            of: Tried::Jobs,
             struck,
             lost: count(Kind::Lost),
             doubled: count(Kind::Doubled),
@@ -71,6 +99,12 @@ impl Summary {
         self.lines.push(line);
     }
 
+    /// Adds a line, and prints what else there is to say of it.
+    pub fn add_with_note(&mut self, (line, note): (Line, String)) {
+        println!("{note}");
+        self.add(line);
+    }
+
     /// Whether nothing happened that must not.
     pub fn is_clean(&self) -> bool {
         self.lines.iter().all(Line::is_clean)
@@ -80,18 +114,17 @@ impl Summary {
     pub fn print(&self) {
         println!();
         println!(
-            "{:<46} {:>9} {:>9} {:>6} {:>8} {:>6} {:>10} {:>7}",
-            "attack", "jobs", "faults", "lost", "doubled", "stuck", "backwards", "untrue"
+            "{:<46} {:>9} {:<8} {:>7} {:>6} {:>8} {:>6} {:>10} {:>7}",
+            "attack", "tried", "", "faults", "lost", "doubled", "stuck", "backwards", "untrue"
         );
-        let total = self
-            .lines
-            .iter()
-            .cloned()
-            .reduce(|sum, line| sum.and(&line))
-            .map(|line| Line { name: "all".to_owned(), ..line });
+        let of_jobs = self.lines.iter().filter(|line| line.of == Tried::Jobs);
+        let total = of_jobs.cloned().reduce(|sum, line| sum.and(&line));
+        let total = total.map(|line| Line { name: "all jobs".to_owned(), ..line });
         for line in self.lines.iter().chain(&total) {
-            let Line { name, tried, struck, lost, doubled, stuck, backwards, untrue } = line;
-            println!("{name:<46} {tried:>9} {struck:>9} {lost:>6} {doubled:>8} {stuck:>6} {backwards:>10} {untrue:>7}");
+            let Line { name, tried, of, struck, lost, doubled, stuck, backwards, untrue } = line;
+            let of = of.name();
+            print!("{name:<46} {tried:>9} {of:<8} {struck:>7} {lost:>6} {doubled:>8} ");
+            println!("{stuck:>6} {backwards:>10} {untrue:>7}");
         }
         println!("seed {}", self.seed);
     }

@@ -1,20 +1,23 @@
-//! Taking a job on: stored first, announced second.
+//! Taking jobs on: stored first, announced second.
 
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
 use shared::chain::Chain;
-use shared::id::{JobId, Tenant};
+use shared::id::JobId;
 use shared::invalid::InvalidField;
-use shared::job::Job;
+use shared::job::{Job, State};
 use shared::ports::{Inserted, Message};
 use shared::submission::{Origin, Submission};
 use shared::sweep::queue_delay;
+use shared::time::Timestamp;
 
 use crate::Api;
+use crate::caller::Caller;
 use crate::problem::Problem;
 
 /// A submission that became a job, now or at an earlier request with the same key.
+#[derive(Clone, Copy, Debug)]
 pub struct Accepted {
     /// The job's id.
     pub id: JobId,
@@ -26,50 +29,51 @@ pub struct Accepted {
 /// process dies between the two steps, the sweeper announces it later.
 pub async fn accept(
     api: &Api,
+    caller: &Caller,
     submission: Submission,
     key: Option<&IdempotencyKey>,
     origin: Origin,
 ) -> Result<Accepted, Problem> {
-    let tenant = Tenant::only();
     let now = api.clock.now();
-    let id = match key {
-        Some(key) => JobId::from_key(&api.idempotency_secret, &tenant, &key.0),
+    let id = id_of(api, caller, key, now);
+    let job = submission.into_job(id, caller.tenant.clone(), now, origin);
+    let accepted = outcome(api.store.insert_if_absent(&job).await?, &job)?;
+    if !accepted.replayed {
+        let announced = announce(api, &job).await;
+        log_accepted(api, &job, announced);
+    }
+    Ok(accepted)
+}
+
+/// The id of the job that is accepted now, or was when its key came for the first time.
+pub fn id_of(api: &Api, caller: &Caller, key: Option<&IdempotencyKey>, now: Timestamp) -> JobId {
+    match key {
+        Some(key) => JobId::from_key(&api.idempotency_secret, &caller.tenant, &key.0),
         None => api.fresh_id(now),
-    };
-    let job = submission.into_job(id, tenant, now, origin);
-    match api.store.insert_if_absent(&job).await? {
-        Inserted::New => {}
+    }
+}
+
+/// What the store's answer to an insert means for whoever sent the job.
+pub fn outcome(inserted: Inserted, job: &Job) -> Result<Accepted, Problem> {
+    let id = job.id;
+    match inserted {
+        Inserted::New => Ok(Accepted { id, replayed: false }),
         // The insert was tried twice, and the answer to the first try got lost: what is there is what we wrote.
-        Inserted::AlreadyThere(there) if is_this_request(&there, &job) => {}
+        Inserted::AlreadyThere(there) if is_this_request(&there, job) => Ok(Accepted { id, replayed: false }),
         Inserted::AlreadyThere(there) if there.fingerprint == job.fingerprint => {
             tracing::info!(job.id = %id, correlation_id = job.correlation_id, "job.replayed");
-            return Ok(Accepted { id, replayed: true });
+            Ok(Accepted { id, replayed: true })
         }
-        Inserted::AlreadyThere(_) => {
-            let invalid = InvalidField::new("Idempotency-Key", "was used for another request before");
-            return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, &invalid));
-        }
+        Inserted::AlreadyThere(_) => Err(Problem::key_used_before()),
     }
-    let announced = announce(api, &job).await;
-    tracing::info!(
-        job.id = %id,
-        job.r#type = %job.job_type,
-        correlation_id = job.correlation_id,
-        duration_ms = millis_since(api, &job),
-        announced,
-        "job.accepted"
-    );
-    Ok(Accepted { id, replayed: false })
 }
 
 /// How long the queue may take. The caller waits, and the job is safe without its message.
 const TIME_TO_SEND: Duration = Duration::from_secs(2);
 
 /// Sends the job's message, unless that is for the sweeper to do. Whether it was sent.
-async fn announce(api: &Api, job: &Job) -> bool {
-    let shared::job::State::Pending { not_before, .. } = job.state else { return false };
-    let Some(delay) = queue_delay(not_before, api.clock.now()) else { return false };
-    let message = Message { job_id: job.id, delay };
+pub async fn announce(api: &Api, job: &Job) -> bool {
+    let Some(message) = message_for(api, job) else { return false };
     let error = match tokio::time::timeout(TIME_TO_SEND, api.queue.send(&message)).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => Chain(&error).to_string(),
@@ -79,17 +83,52 @@ async fn announce(api: &Api, job: &Job) -> bool {
     false
 }
 
+/// The same for many jobs, in batches. Gives those whose message was not sent.
+pub async fn announce_all(api: &Api, jobs: &[&Job]) -> Vec<JobId> {
+    let messages: Vec<_> = jobs.iter().filter_map(|job| message_for(api, job)).collect();
+    let mut unsent: Vec<JobId> =
+        jobs.iter().map(|job| job.id).filter(|id| !messages.iter().any(|message| message.job_id == *id)).collect();
+    if messages.is_empty() {
+        return unsent;
+    }
+    match tokio::time::timeout(TIME_TO_SEND, api.queue.send_all(&messages)).await {
+        Ok(failed) => unsent.extend(failed),
+        Err(elapsed) => {
+            tracing::warn!(error = %elapsed, "messages.unsent");
+            unsent.extend(messages.iter().map(|message| message.job_id));
+        }
+    }
+    unsent
+}
+
+/// The message that announces a waiting job, unless its delay is longer than the queue can keep.
+fn message_for(api: &Api, job: &Job) -> Option<Message> {
+    let State::Pending { not_before, .. } = job.state else { return None };
+    let delay = queue_delay(not_before, api.clock.now())?;
+    Some(Message { job_id: job.id, delay })
+}
+
+/// One line for each job that was accepted.
+pub fn log_accepted(api: &Api, job: &Job, announced: bool) {
+    let waited = api.clock.now().since(job.created_at);
+    tracing::info!(
+        job.id = %job.id,
+        job.r#type = %job.job_type,
+        correlation_id = job.correlation_id,
+        duration_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+        announced,
+        "job.accepted"
+    );
+}
+
 fn is_this_request(there: &Job, mine: &Job) -> bool {
     there.created_at == mine.created_at
         && there.correlation_id == mine.correlation_id
         && there.fingerprint == mine.fingerprint
 }
 
-fn millis_since(api: &Api, job: &Job) -> u64 {
-    u64::try_from(api.clock.now().since(job.created_at).as_millis()).unwrap_or(u64::MAX)
-}
-
 /// A caller's name for one request, so that repeating it does not repeat the job.
+#[derive(Clone, Debug)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
@@ -98,16 +137,36 @@ impl IdempotencyKey {
 
     /// Reads the header `Idempotency-Key`, if there is one.
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        const FIELD: &str = "Idempotency-Key";
         let mut given = headers.get_all("idempotency-key").iter();
         let Some(value) = given.next() else { return Ok(None) };
-        let invalid = |problem: String| {
-            Err(Problem::field(StatusCode::BAD_REQUEST, &InvalidField::new("Idempotency-Key", problem)))
+        let key = match value.to_str() {
+            _ if given.next().is_some() => Err(InvalidField::new(FIELD, "is given twice")),
+            Ok(text) => Self::parse(text, FIELD),
+            Err(_) => Err(InvalidField::new(FIELD, "must be printable ASCII")),
         };
-        match value.to_str() {
-            _ if given.next().is_some() => invalid("is given twice".to_owned()),
-            Ok(text) if (1..=Self::LONGEST).contains(&text.len()) => Ok(Some(Self(text.to_owned()))),
-            Ok(_) => invalid(format!("must be 1 to {} characters long", Self::LONGEST)),
-            Err(_) => invalid("must be printable ASCII".to_owned()),
+        key.map(Some).map_err(|invalid| Problem::field(StatusCode::BAD_REQUEST, &invalid))
+    }
+
+    /// The key in `text`, which stands in `field`.
+    pub fn parse(text: &str, field: &str) -> Result<Self, InvalidField> {
+        if !(1..=Self::LONGEST).contains(&text.len()) {
+            return Err(InvalidField::new(field, format!("must be 1 to {} characters long", Self::LONGEST)));
         }
+        if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidField::new(field, "must be printable ASCII"))
+        }
+    }
+
+    /// The key of the job at `index` in a request that has this key.
+    pub fn numbered(&self, index: usize) -> Self {
+        Self(format!("{}/{index}", self.0))
+    }
+
+    /// A key that no caller's key is equal to: the same word, for another purpose.
+    pub fn within(&self, purpose: &str) -> Self {
+        Self(format!("{purpose}\n{}", self.0))
     }
 }

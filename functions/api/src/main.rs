@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use api::Api;
-use shared_aws::settings::{environment, idempotency_secret};
+use api::{Api, Quota};
+use shared_aws::ports::Ports;
+use shared_aws::settings::{AuthMode, environment, idempotency_secret, jobs_per_minute};
 use shared_aws::system::{SystemClock, SystemEntropy};
 use shared_aws::{clients, ports, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     telemetry::start("api", &environment)?;
+    let auth = AuthMode::read(&environment)?;
     let config = clients::sdk_config().await;
-    let (store, queue) = ports::ports("api", &config, &environment)?;
+    let Ports { store, queue, switch, schedules, quotas, products } = ports::ports("api", &config, &environment)?;
+    let quota = Quota::per_minute(jobs_per_minute(&environment)?, quotas);
     let idempotency_secret = idempotency_secret(&environment)?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    lambda_http::run(api::router(Api { store, queue, clock, entropy, idempotency_secret })).await
+    let api = Api { store, queue, switch, schedules, products, clock, entropy, idempotency_secret, auth, quota };
+    lambda_http::run(api::router(api)).await
 }

@@ -2,57 +2,198 @@
 
 use serde::Serialize;
 use serde::ser::Serializer;
-use shared::event::Event;
+use shared::event::{Event, LAPSED};
 use shared::id::JobId;
-use shared::job::{Job, State, Status};
+use shared::job::{Job, Progress, State, Status, Tag};
 use shared::json::Json;
 use shared::time::Timestamp;
+use utoipa::ToSchema;
 
 /// The answer of `GET /jobs/{id}`. Times are RFC 3339 in UTC.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobView {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
     job_id: JobId,
+    /// What kind of work it is.
     #[serde(rename = "type")]
     job_type: String,
+    /// Where it stands.
+    #[schema(value_type = StatusName)]
     status: Status,
+    /// Attempts begun.
     attempts: u32,
+    /// Attempts allowed.
     max_attempts: u32,
+    /// How long one attempt may run.
     timeout_seconds: u64,
+    /// What its type needs to know, as it was sent.
+    #[schema(value_type = Value)]
     payload: Json,
+    /// What it resulted in; null unless completed.
+    #[schema(value_type = Option<Value>)]
     result: Option<Json>,
+    /// Why its latest failed attempt failed; null once completed.
     error: Option<String>,
+    /// When it was accepted.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// When it last changed.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
-    /// When a waiting job may start, if that is known.
+    /// When a waiting job may start.
     #[serde(serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     run_at: Option<Timestamp>,
+    /// It is not started from this time on.
+    #[serde(serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
     /// When the latest attempt began.
     #[serde(serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     started_at: Option<Timestamp>,
+    /// When it ended.
     #[serde(serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
     /// How long the attempt took that ended the job.
     duration_ms: Option<u64>,
+    /// Whether somebody wants it cancelled while it runs.
     cancel_requested: bool,
+    /// How far it has come, if its type tells.
+    progress: Option<ProgressView>,
+    /// The words that it was tagged with.
+    #[schema(value_type = Vec<String>)]
+    tags: Vec<Tag>,
+    /// The id of the request that submitted it.
     correlation_id: String,
+    /// What happened, oldest first.
     history: Vec<EventView>,
 }
 
-/// One entry of a job's history.
-#[derive(Debug, Serialize)]
-struct EventView {
-    event: &'static str,
+/// How far a job has come, as its type last told.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProgressView {
+    /// 0 to 100.
+    #[schema(maximum = 100)]
+    percent: u8,
+    /// A few words.
+    message: String,
+    /// When it was told.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+}
+
+/// Where a job stands: waiting, running, or ended in one of three ways.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "names for the document")]
+pub enum StatusName {
+    /// Waiting for its first or next attempt.
+    Pending,
+    /// An attempt is running.
+    Processing,
+    /// Done.
+    Completed,
+    /// Failed for good.
+    Failed,
+    /// Cancelled.
+    Cancelled,
+}
+
+/// A job in a list: all about it but its payload, result and history.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobSummary {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    job_id: JobId,
+    /// What kind of work it is.
+    #[serde(rename = "type")]
+    job_type: String,
+    /// Where it stands.
+    #[schema(value_type = StatusName)]
+    status: Status,
+    /// Attempts begun.
+    attempts: u32,
+    /// Attempts allowed.
+    max_attempts: u32,
+    /// Why its latest failed attempt failed; null once completed.
+    error: Option<String>,
+    /// When it was accepted.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it last changed.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    /// When a waiting job may start.
+    #[serde(serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    run_at: Option<Timestamp>,
+    /// When the latest attempt began.
+    #[serde(serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
+    /// The words that it was tagged with.
+    #[schema(value_type = Vec<String>)]
+    tags: Vec<Tag>,
+}
+
+impl JobSummary {
+    /// What a list tells of `job`.
+    pub fn of(job: &Job) -> Self {
+        Self {
+            job_id: job.id,
+            job_type: job.job_type.to_string(),
+            status: job.status(),
+            attempts: job.attempts,
+            max_attempts: job.max_attempts,
+            error: job.error.clone(),
+            created_at: job.created_at,
+            updated_at: job.updated_at(),
+            run_at: run_at(job),
+            started_at: job.started_at,
+            finished_at: job.finished_at(),
+            tags: job.tags.clone(),
+        }
+    }
+}
+
+fn run_at(job: &Job) -> Option<Timestamp> {
+    match job.state {
+        State::Pending { not_before, .. } => Some(not_before),
+        State::Processing { .. } | State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => None,
+    }
+}
+
+/// One entry of a job's history.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventView {
+    /// What happened: `accepted`, `started`, `retrying`, `yielded`, `completed`, `failed`, `cancel_requested`,
+    /// `cancelled`, `lapsed`, `rescheduled` or `redriven`.
+    event: &'static str,
+    /// When.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     /// Which attempt it belongs to, from 1; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
+    /// Why an attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     /// When the job, or its next attempt, may start.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     run_at: Option<Timestamp>,
 }
 
@@ -60,12 +201,13 @@ impl JobView {
     /// What clients may know of `job`.
     pub fn of(job: &Job) -> Self {
         let finished_at = job.finished_at();
-        let (run_at, result, cancel_requested) = match &job.state {
-            State::Pending { not_before, due_at: _ } => (Some(*not_before), None, false),
-            State::Processing { cancel_requested, .. } => (None, None, *cancel_requested),
-            State::Completed { result, .. } => (None, Some(result.clone()), false),
-            State::Failed { .. } | State::Cancelled { .. } => (None, None, false),
+        let (result, cancel_requested) = match &job.state {
+            State::Processing { cancel_requested, .. } => (None, *cancel_requested),
+            State::Completed { result, .. } => (Some(result.clone()), false),
+            State::Pending { .. } | State::Failed { .. } | State::Cancelled { .. } => (None, false),
         };
+        let progress =
+            job.progress.clone().map(|Progress { percent, message, at }| ProgressView { percent, message, at });
         let duration = finished_at.zip(job.started_at).map(|(end, start)| end.since(start));
         Self {
             job_id: job.id,
@@ -79,45 +221,59 @@ impl JobView {
             error: job.error.clone(),
             created_at: job.created_at,
             updated_at: job.updated_at(),
-            run_at,
+            run_at: run_at(job),
+            expires_at: job.expires_at,
             started_at: job.started_at,
             finished_at,
             duration_ms: duration.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             cancel_requested,
+            progress,
+            tags: job.tags.clone(),
             correlation_id: job.correlation_id.clone(),
             history: history(&job.history),
         }
     }
 }
 
-fn history(events: &[Event]) -> Vec<EventView> {
-    let mut attempt = 0;
+/// A history as clients see it.
+pub fn history(events: &[Event]) -> Vec<EventView> {
+    let (mut attempt, mut resumes) = (0, false);
     let mut views = vec![];
     for event in events {
         let (name, error, run_at) = match event {
             Event::Accepted { at: _, not_before } => ("accepted", None, *not_before),
             Event::Started { at: _ } => {
-                attempt += 1;
+                attempt += u32::from(!resumes);
+                resumes = false;
                 ("started", None, None)
+            }
+            Event::Yielded { at: _ } => {
+                resumes = true;
+                ("yielded", None, None)
             }
             Event::Retrying { at: _, error, not_before } => ("retrying", Some(error.clone()), Some(*not_before)),
             Event::Completed { at: _ } => ("completed", None, None),
             Event::Failed { at: _, error } => ("failed", Some(error.clone()), None),
             Event::CancelRequested { at: _ } => ("cancel_requested", None, None),
             Event::Cancelled { at: _ } => ("cancelled", None, None),
+            Event::Lapsed { at: _ } => ("lapsed", Some(LAPSED.to_owned()), None),
+            Event::Rescheduled { at: _, not_before } => ("rescheduled", None, Some(*not_before)),
+            Event::Redriven { at: _, not_before } => ("redriven", None, Some(*not_before)),
         };
         views.push(EventView { event: name, at: event.at(), attempt: (attempt > 0).then_some(attempt), error, run_at });
     }
     views
 }
 
+/// As RFC 3339 in UTC.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(time)
 }
 
+/// The same, or null.
 #[expect(clippy::ref_option, reason = "serde asks for a reference")]
-fn maybe_rfc3339<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn maybe_rfc3339<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => serializer.collect_str(time),
         None => serializer.serialize_none(),

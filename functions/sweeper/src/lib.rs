@@ -3,6 +3,8 @@
 //! It is what makes the queue no more than a hint: a message that was never sent or got lost, a worker that died, a
 //! delay longer than the queue can keep. Any number of sweepers at once do no harm.
 
+mod schedules;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,8 @@ use std::time::Duration;
 use serde::Serialize;
 use shared::id::JobId;
 use shared::job::{Job, Status};
-use shared::ports::{Changed, Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, StoreError};
+use shared::ports::{Changed, Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, StoreError, Switch};
+use shared::schedules::ScheduleStore;
 use shared::sweep::{Decision, copies_to_send, decide};
 use shared::time::Timestamp;
 use shared::transition::{ABANDONED, Change, Refusal};
@@ -23,6 +26,10 @@ pub struct Sweeper {
     pub store: Arc<dyn JobStore>,
     /// Where workers hear of them.
     pub queue: Arc<dyn JobQueue>,
+    /// The schedules that make jobs.
+    pub schedules: Arc<dyn ScheduleStore>,
+    /// Whether jobs may be started.
+    pub switch: Arc<dyn Switch>,
     /// Where the messages of failed jobs end up.
     pub dead_letters: Arc<dyn DeadLetters>,
     /// The time.
@@ -40,8 +47,10 @@ pub struct Swept {
     pub sent: usize,
     /// Messages that the queue did not take. Their jobs are overdue again later.
     pub unsent: usize,
-    /// Jobs that failed, or were cancelled, because their attempt had died.
+    /// Jobs that failed, or were cancelled, because their attempt had died or because they had expired.
     pub ended: usize,
+    /// Jobs made for runs of schedules.
+    pub scheduled: usize,
     /// Dead letters that were taken away because their job is not failed, or has another.
     pub dead_letters_removed: usize,
 }
@@ -50,8 +59,8 @@ impl Swept {
     /// One line, unless there was nothing to do.
     fn log(self) {
         if self != Self::default() {
-            let Self { overdue, moved, sent, unsent, ended, dead_letters_removed } = self;
-            tracing::info!(overdue, moved, sent, unsent, ended, dead_letters_removed, "sweeper.swept");
+            let Self { overdue, moved, sent, unsent, ended, scheduled, dead_letters_removed } = self;
+            tracing::info!(overdue, moved, sent, unsent, ended, scheduled, dead_letters_removed, "sweeper.swept");
         }
     }
 }
@@ -71,9 +80,14 @@ const DEAD_LETTER_REST: Duration = Duration::from_secs(20);
 impl Sweeper {
     /// Sweeps until nothing is overdue, or until `time_left` is nearly over: the next sweep goes on.
     pub async fn handle(&self, time_left: Duration) -> Result<Swept, lambda_runtime::Error> {
+        // First, because their time is set; but half of the time there is belongs to the jobs.
+        let halfway = Instant::now() + time_left.saturating_sub(TIME_TO_SEND) / 2;
+        let scheduled = self.fire_schedules(halfway).await;
         let mut sweep = Sweep {
             sweeper: self,
             now: self.clock.now(),
+            // No answer: as if it were not paused. A message too many is harmless.
+            paused: self.switch.is_paused().await.unwrap_or(false),
             last_look: Instant::now() + time_left.saturating_sub(TIME_TO_SEND),
             backlog: None,
             candidates: 0,
@@ -82,7 +96,9 @@ impl Sweeper {
         };
         let swept = sweep.run().await;
         let tidied = sweep.tidy_dead_letters().await;
+        sweep.swept.scheduled = scheduled.as_ref().copied().unwrap_or(0);
         sweep.swept.log();
+        scheduled?;
         swept?;
         tidied?;
         Ok(sweep.swept)
@@ -93,6 +109,9 @@ impl Sweeper {
 struct Sweep<'a> {
     sweeper: &'a Sweeper,
     now: Timestamp,
+    /// While jobs may not be started, none is announced: what is overdue stays so, and is announced at the first sweep
+    /// after the pause.
+    paused: bool,
     last_look: Instant,
     /// How many messages were waiting when the sweep first wanted to know; what it sends itself does not count.
     backlog: Option<usize>,
@@ -149,6 +168,7 @@ impl Sweep<'_> {
         let now = self.now;
         match decide(job, now) {
             Decision::Leave => {}
+            Decision::Announce { .. } | Decision::SendAgain { .. } | Decision::Rescue { .. } if self.paused => {}
             Decision::LookAgain(due_at) => found.moved += usize::from(self.postpone(job, due_at).await?),
             Decision::Announce { due_at, delay } => {
                 if self.postpone(job, due_at).await? {
@@ -167,6 +187,12 @@ impl Sweep<'_> {
                     log_rescued(job);
                     found.moved += 1;
                     found.missing.push(announcement(job));
+                }
+            }
+            Decision::Lapse => {
+                if self.end(job, &Change::Lapse { now }).await? {
+                    log_lapsed(job);
+                    found.moved += 1;
                 }
             }
             Decision::Expire => found.expired.push(job.clone()),
@@ -291,6 +317,11 @@ fn log_rescued(job: &Job) {
 fn log_cancelled(job: &Job) {
     let Job { id, job_type, attempts, correlation_id, .. } = job;
     tracing::info!(job.id = %id, job.r#type = %job_type, attempt = attempts, correlation_id, "job.cancelled");
+}
+
+fn log_lapsed(job: &Job) {
+    let Job { id, job_type, attempts, correlation_id, .. } = job;
+    tracing::info!(job.id = %id, job.r#type = %job_type, attempt = attempts, correlation_id, "job.lapsed");
 }
 
 fn log_failed(job: &Job) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::de::IgnoredAny;
+use shared_aws::ports::Ports;
 use shared_aws::settings::environment;
 use shared_aws::system::{SystemClock, time_until};
 use shared_aws::{clients, ports, telemetry};
@@ -13,9 +14,9 @@ use sweeper::Sweeper;
 async fn main() -> Result<(), Error> {
     telemetry::start("sweeper", &environment)?;
     let config = clients::sdk_config().await;
-    let (store, queue) = ports::ports("sweeper", &config, &environment)?;
+    let Ports { store, queue, switch, schedules, .. } = ports::ports("sweeper", &config, &environment)?;
     let dead_letters = ports::dead_letters("sweeper", &config, &environment)?;
-    let sweeper = &Sweeper { store, queue, dead_letters, clock: Arc::new(SystemClock) };
+    let sweeper = &Sweeper { store, queue, schedules, switch, dead_letters, clock: Arc::new(SystemClock) };
     lambda_runtime::run(service_fn(move |tick: LambdaEvent<IgnoredAny>| {
         sweeper.handle(time_until(tick.context.deadline()))
     }))

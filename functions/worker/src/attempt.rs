@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsMessage;
 use shared::chain::Chain;
+use shared::event::Event;
 use shared::id::{JobId, LeaseToken};
-use shared::job::{Job, Status};
+use shared::job::{Job, State, Status};
 use shared::job_type::JobType;
 use shared::json::Json;
 use shared::ports::{Changed, Message, Receipt, StoreError};
+use shared::sweep::PATIENCE;
 use shared::transition::{ABANDONED, Change, Fence, Refusal};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -58,12 +60,23 @@ const SHORT_REST: Duration = Duration::from_secs(5);
 /// each delivery, so that an outage of hours does not wear the message out.
 const OUTAGE_REST: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(900));
 
+/// How long to leave a message that came while no job may be started. Each delivery counts towards the dead-letter queue:
+/// a pause of more than an hour wears a message out, and when it is over the sweeper sends another.
+const PAUSED_REST: Duration = Duration::from_secs(300);
+
+/// How often an attempt may go on in another worker. Each time adds two events to the job's history.
+const MOST_CONTINUATIONS: usize = 500;
+
 /// Works on the job that `delivery` names, until `ends_at` at most.
 pub async fn work_on(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> Verdict {
     let Some(job_id) = delivery.job_id else {
         tracing::error!("message.undecodable");
         return send_to_dead_letters(worker, delivery).await;
     };
+    if worker.pause.is_paused().await {
+        hide(worker, delivery, PAUSED_REST).await;
+        return Verdict::Return;
+    }
     let mut random = [0; 8];
     worker.entropy.fill(&mut random);
     let token = LeaseToken::new(random);
@@ -131,6 +144,15 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
                 Err(error) => unwritten(job, &error),
             }
         }
+        Refusal::Expired => match worker.store.change_if_allowed(job.id, &Change::Lapse { now }).await {
+            Ok(Changed::Applied(job)) => {
+                log_lapsed(&job);
+                Verdict::Done
+            }
+            Ok(Changed::Refused(..)) => Verdict::Return,
+            Ok(Changed::Missing) => Verdict::Done,
+            Err(error) => unwritten(job, &error),
+        },
         Refusal::AlreadyApplied | Refusal::Fenced | Refusal::MovedOn => Verdict::Return,
     }
 }
@@ -152,12 +174,23 @@ async fn run_and_write_down(
         "job.started"
     );
     let started = Instant::now();
-    let outcome = run(worker, job, began + job.timeout).await;
+    let ((), outcome) = tokio::join!(be_looked_after(worker, job), run(worker, job, fence, began + job.timeout));
     let duration_ms = millis(started.elapsed());
     let ended = Ended { job, fence, duration_ms, ends_at };
     match outcome {
         Ok(result) => complete(worker, &ended, result).await,
         Err(error) => fail_or_retry(worker, delivery, &ended, &error).await,
+    }
+}
+
+/// A job that has waited long is looked at rarely: its due may be a quarter of an hour away, and if this worker dies,
+/// nobody would notice before. Costs a write, and only then.
+async fn be_looked_after(worker: &Worker, job: &Job) {
+    let State::Processing { lease_until, due_at: seen_due_at, .. } = job.state else { return };
+    if seen_due_at > lease_until + PATIENCE {
+        let postpone = Change::Postpone { seen_due_at, due_at: lease_until };
+        // If it fails, the old due stands.
+        let _ = worker.store.change_if_allowed(job.id, &postpone).await;
     }
 }
 
@@ -174,13 +207,13 @@ const TIME_TO_STOP: Duration = Duration::from_secs(1);
 
 /// Runs the job until `ends_at` at most, on a thread of its own: a panic, a wait without end or even a loop that
 /// never lets go of its thread is its own affair, and its neighbours' timers go on.
-async fn run(worker: &Worker, job: &Job, ends_at: Instant) -> Result<Json, JobError> {
+async fn run(worker: &Worker, job: &Job, fence: Fence, ends_at: Instant) -> Result<Json, JobError> {
     let Some(job_type) = JobType::named(job.job_type.as_str()) else {
         // A newer deployment accepted it; a worker of that deployment will know.
         return Err(JobError::retry("this worker does not know the job's type"));
     };
     let tools = Arc::clone(&worker.tools);
-    let context = Context { job_id: job.id, attempt: job.attempts, created_at: job.created_at, tools };
+    let context = Context::new(job, fence, ends_at, tools, Arc::clone(&worker.store), Arc::clone(&worker.clock));
     let payload = job.payload.clone();
     // Dropped, it tells the job to stop: here, or with this whole future when the function's time is up.
     let (go_on, told_to_stop) = oneshot::channel::<()>();
@@ -231,12 +264,12 @@ async fn complete(worker: &Worker, ended: &Ended<'_>, result: Json) -> Verdict {
 
 async fn fail_or_retry(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, error: &JobError) -> Verdict {
     let Ended { job, fence, duration_ms, ends_at: _ } = *ended;
-    let retry_after = match error {
+    let (retry_after, reason) = match error {
         JobError::GiveUp(reason) => return fail(worker, delivery, ended, reason).await,
-        JobError::Retry(_) => None,
-        JobError::RetryAfter(wait, _) => Some(*wait),
+        JobError::Yield(checkpoint) => return go_on_elsewhere(worker, delivery, ended, checkpoint).await,
+        JobError::Retry(reason) => (None, reason),
+        JobError::RetryAfter(wait, reason) => (Some(*wait), reason),
     };
-    let reason = error.reason();
     if fence.attempt >= job.max_attempts {
         return fail(worker, delivery, ended, reason).await;
     }
@@ -261,6 +294,34 @@ async fn fail_or_retry(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, 
                 "job.retrying"
             );
             hide(worker, delivery, not_before.since(worker.clock.now())).await;
+            Verdict::Return
+        }
+        Ok(Changed::Refused(Refusal::CancelRequested, _)) => yield_to_cancel(worker, ended).await,
+        Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
+        Err(error) => unwritten(job, &error),
+    }
+}
+
+/// The attempt goes on in another worker, by way of the same message.
+async fn go_on_elsewhere(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, checkpoint: &Json) -> Verdict {
+    let Ended { job, fence, duration_ms, ends_at: _ } = *ended;
+    let continuations = job.history.iter().filter(|event| matches!(event, Event::Yielded { .. })).count();
+    if continuations >= MOST_CONTINUATIONS {
+        let reason = Reason::new(format!("it is not done after {MOST_CONTINUATIONS} continuations"));
+        return fail(worker, delivery, ended, &reason).await;
+    }
+    let change = Change::Yield { now: worker.clock.now(), fence, checkpoint: checkpoint.clone() };
+    match write_down(worker, ended, &change).await {
+        Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
+            tracing::info!(
+                job.id = %job.id,
+                job.r#type = %job.job_type,
+                attempt = fence.attempt,
+                correlation_id = job.correlation_id,
+                duration_ms,
+                "job.yielded"
+            );
+            hide(worker, delivery, Duration::ZERO).await;
             Verdict::Return
         }
         Ok(Changed::Refused(Refusal::CancelRequested, _)) => yield_to_cancel(worker, ended).await,
@@ -334,6 +395,16 @@ fn log_cancelled(job: &Job) {
         attempt = job.attempts,
         correlation_id = job.correlation_id,
         "job.cancelled"
+    );
+}
+
+fn log_lapsed(job: &Job) {
+    tracing::info!(
+        job.id = %job.id,
+        job.r#type = %job.job_type,
+        attempt = job.attempts,
+        correlation_id = job.correlation_id,
+        "job.lapsed"
     );
 }
 

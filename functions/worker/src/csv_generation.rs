@@ -11,10 +11,9 @@ impl Run for CsvGeneration {
     type Output = String;
 
     async fn run(self, context: Context) -> Result<String, JobError> {
-        let tools = &context.tools;
-        let file = to_csv(&self, tools.csv_formula_guard)
+        let file = to_csv(&self, context.tools.csv_formula_guard)
             .map_err(|error| JobError::give_up("the table could not be written as CSV").detail(error))?;
-        tools.outputs.create(&format!("{}.csv", context.job_id), file, "text/csv; charset=utf-8").await
+        context.outputs.create(&format!("{}.csv", context.job_id), file, "text/csv; charset=utf-8").await
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use shared::json::Json;
+
 /// Why an attempt failed, and what that means for the next one.
 #[derive(Debug, PartialEq, Eq)]
 pub enum JobError {
@@ -12,6 +14,9 @@ pub enum JobError {
     RetryAfter(Duration, Reason),
     /// No attempt will succeed: the job fails now.
     GiveUp(Reason),
+    /// The work is not done, and this worker's time is nearly over: the same attempt goes on in another one, from this
+    /// checkpoint. [`crate::Context::checkpoint`] makes it.
+    Yield(Json),
 }
 
 /// Why, for people.
@@ -51,27 +56,33 @@ impl JobError {
     /// The same, with more for those who may see the job.
     #[must_use]
     pub fn detail(mut self, detail: impl fmt::Display) -> Self {
-        self.reason_mut().detail = Some(detail.to_string());
+        if let Some(reason) = self.reason_mut() {
+            reason.detail = Some(detail.to_string());
+        }
         self
     }
 
     /// The same, with its cause for the operators' log.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        self.reason_mut().cause = Some(cause.to_string());
+        if let Some(reason) = self.reason_mut() {
+            reason.cause = Some(cause.to_string());
+        }
         self
     }
 
-    /// Why.
-    pub fn reason(&self) -> &Reason {
+    /// Why it failed; `None` if it did not fail and only goes on elsewhere.
+    pub fn reason(&self) -> Option<&Reason> {
         match self {
-            Self::Retry(reason) | Self::RetryAfter(_, reason) | Self::GiveUp(reason) => reason,
+            Self::Retry(reason) | Self::RetryAfter(_, reason) | Self::GiveUp(reason) => Some(reason),
+            Self::Yield(_) => None,
         }
     }
 
-    fn reason_mut(&mut self) -> &mut Reason {
+    fn reason_mut(&mut self) -> Option<&mut Reason> {
         match self {
-            Self::Retry(reason) | Self::RetryAfter(_, reason) | Self::GiveUp(reason) => reason,
+            Self::Retry(reason) | Self::RetryAfter(_, reason) | Self::GiveUp(reason) => Some(reason),
+            Self::Yield(_) => None,
         }
     }
 }
@@ -100,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_long_error_is_cut_between_characters() {
-        let error = JobError::retry("no").detail("é".repeat(1_000)).reason().to_string();
+        let error = JobError::retry("no").detail("é".repeat(1_000)).reason().expect("a failure").to_string();
         assert_eq!(error.chars().count(), LONGEST);
         assert!(error.starts_with("no: éé") && error.ends_with("é…"));
     }

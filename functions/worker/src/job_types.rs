@@ -7,8 +7,14 @@ use shared::job_type::{JobType, Payload};
 use shared::json::Json;
 use shared::payloads::csv_generation::CsvGeneration;
 use shared::payloads::email_send::EmailSend;
+use shared::payloads::file_cleanup::FileCleanup;
+use shared::payloads::image_thumbnail::ImageThumbnail;
+use shared::payloads::product_processing::ProductProcessing;
+use shared::payloads::push_notification::PushNotification;
 #[cfg(debug_assertions)]
 use shared::payloads::rehearsal::Rehearsal;
+use shared::payloads::report_generation::ReportGeneration;
+use shared::payloads::webhook_delivery::WebhookDelivery;
 
 use crate::{Context, JobError};
 
@@ -17,6 +23,12 @@ pub async fn run(job_type: JobType, payload: &str, context: Context) -> Result<J
     match job_type {
         JobType::CsvGeneration => run_as::<CsvGeneration>(payload, context).await,
         JobType::EmailSend => run_as::<EmailSend>(payload, context).await,
+        JobType::FileCleanup => run_as::<FileCleanup>(payload, context).await,
+        JobType::ImageThumbnail => run_as::<ImageThumbnail>(payload, context).await,
+        JobType::ProductProcessing => run_as::<ProductProcessing>(payload, context).await,
+        JobType::PushNotification => run_as::<PushNotification>(payload, context).await,
+        JobType::ReportGeneration => run_as::<ReportGeneration>(payload, context).await,
+        JobType::WebhookDelivery => run_as::<WebhookDelivery>(payload, context).await,
         #[cfg(debug_assertions)]
         JobType::Rehearsal => run_as::<Rehearsal>(payload, context).await,
     }

@@ -6,13 +6,24 @@ mod attempt;
 mod context;
 mod csv_generation;
 mod email_send;
+mod file_cleanup;
+mod image_thumbnail;
 mod job_error;
 pub mod job_types;
 mod mail;
+mod outbound;
 mod output;
+mod pause;
+mod product_processing;
+mod push_notification;
 #[cfg(debug_assertions)]
 mod rehearsal;
+mod report_generation;
+mod standard_webhooks;
+mod tools;
+mod webhook_delivery;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,10 +35,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::attempt::{Delivery, Verdict};
-pub use crate::context::{Context, Tools};
+pub use crate::context::Context;
 pub use crate::job_error::JobError;
 pub use crate::mail::Mailer;
-pub use crate::output::Outputs;
+pub use crate::outbound::{Outbound, OutboundPolicy};
+pub use crate::output::{Outputs, contract as output_contract};
+pub use crate::pause::PauseWatch;
+pub use crate::push_notification::PushGateway;
+pub use crate::standard_webhooks::WebhookSecret;
+pub use crate::tools::{Records, Tools};
 
 /// What it takes to run jobs.
 pub struct Worker {
@@ -35,6 +51,8 @@ pub struct Worker {
     pub store: Arc<dyn JobStore>,
     /// Where their messages came from.
     pub queue: Arc<dyn JobQueue>,
+    /// Whether jobs may be started.
+    pub pause: PauseWatch,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers for lease tokens and jitter.
@@ -101,8 +119,13 @@ impl Worker {
             end_process();
         }
         let mut response = SqsBatchResponse::default();
+        // A queue may deliver a message twice in one batch, and nobody says how an id is taken that is named twice.
+        let mut named = HashSet::new();
         for (_, message_id) in unfinished {
-            response.add_failure(message_id.ok_or("a record without a message id cannot be returned alone")?);
+            let message_id = message_id.ok_or("a record without a message id cannot be returned alone")?;
+            if named.insert(message_id.clone()) {
+                response.add_failure(message_id);
+            }
         }
         Ok(response)
     }

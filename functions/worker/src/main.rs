@@ -4,24 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use shared_aws::ports::Ports;
 use shared_aws::settings::{WorkerSettings, environment};
 use shared_aws::system::{SystemClock, SystemEntropy, time_until};
 use shared_aws::{clients, ports, telemetry};
-use worker::{Isolation, Tools, Worker};
+use worker::{Isolation, PauseWatch, Records, Tools, Worker};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start("worker", &environment)?;
     let settings = WorkerSettings::read(&environment)?;
     let config = clients::sdk_config().await;
-    let (store, queue) = ports::ports("worker", &config, &environment)?;
+    let Ports { store, queue, switch, products, .. } = ports::ports("worker", &config, &environment)?;
+    let clock = Arc::new(SystemClock);
+    let records = Records { store: Arc::clone(&store), products, clock: clock.clone() };
     let worker = Arc::new(Worker {
         store,
         queue,
-        clock: Arc::new(SystemClock),
+        pause: PauseWatch::new(switch),
+        clock,
         entropy: Arc::new(SystemEntropy),
         retry: settings.retry,
-        tools: Arc::new(Tools::new(&settings, &config, &environment)?),
+        tools: Arc::new(Tools::new(&settings, &config, &environment, records)?),
         isolation: Isolation::Thread,
         stuck: AtomicBool::new(false),
     });

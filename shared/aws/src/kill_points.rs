@@ -13,7 +13,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use shared::id::JobId;
 use shared::job::Job;
 use shared::ports::{
-    Changed, DeadLetter, DeadLetters, Inserted, JobQueue, JobStore, Message, QueueError, Receipt, StoreError,
+    Changed, DeadLetter, DeadLetters, Inserted, JobQueue, JobStore, ListQuery, Message, OwnItem, Page, QueueError,
+    Receipt, StoreError,
 };
 use shared::time::Timestamp;
 use shared::transition::Change;
@@ -85,6 +86,24 @@ impl JobStore for Guarded<dyn JobStore> {
         self.points.pass("overdue.after");
         answer
     }
+
+    async fn insert_all_if_absent(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>> {
+        self.points.pass("insert_all.before");
+        let answer = self.inner.insert_all_if_absent(jobs).await;
+        self.points.pass("insert_all.after");
+        answer
+    }
+
+    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError> {
+        self.points.pass("insert_with.before");
+        let answer = self.inner.insert_with(job, own).await;
+        self.points.pass("insert_with.after");
+        answer
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        self.inner.list(query).await
+    }
 }
 
 fn name(change: &Change) -> &'static str {
@@ -97,6 +116,11 @@ fn name(change: &Change) -> &'static str {
         Change::Expire { .. } => "expire",
         Change::ExpireCancelled { .. } => "expire_cancelled",
         Change::Postpone { .. } => "postpone",
+        Change::Yield { .. } => "yield",
+        Change::Report { .. } => "report",
+        Change::Lapse { .. } => "lapse",
+        Change::Reschedule { .. } => "reschedule",
+        Change::Redrive { .. } => "redrive",
         Change::CancelPending { .. } => "cancel_pending",
         Change::RequestCancel { .. } => "request_cancel",
     }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use shared::ports::{DeadLetters, JobQueue, JobStore};
+use shared::ports::{DeadLetters, JobQueue, JobStore, Switch};
+use shared::product::Products;
+use shared::quota::QuotaStore;
+use shared::schedules::ScheduleStore;
 
 use crate::dynamodb::DynamoStore;
 #[cfg(debug_assertions)]
@@ -11,20 +14,42 @@ use crate::kill_points::KillPoints;
 use crate::settings::{Lookup, Place, SettingError, dead_letter_queue_url};
 use crate::sqs::{SqsDeadLetters, SqsQueue};
 
-/// Where the jobs are, and where workers hear of them.
-pub type Ports = (Arc<dyn JobStore>, Arc<dyn JobQueue>);
+/// Where everything is.
+pub struct Ports {
+    /// The jobs.
+    pub store: Arc<dyn JobStore>,
+    /// Where workers hear of them.
+    pub queue: Arc<dyn JobQueue>,
+    /// Whether they may be started.
+    pub switch: Arc<dyn Switch>,
+    /// The schedules that make jobs.
+    pub schedules: Arc<dyn ScheduleStore>,
+    /// How much each tenant has submitted.
+    pub quotas: Arc<dyn QuotaStore>,
+    /// The products.
+    pub products: Arc<dyn Products>,
+}
 
-/// The table and the queue that the settings name. In debug builds, with kill points around them if `KILL_POINTS` asks for it.
+/// The table and the queue that the settings name. In debug builds, with kill points around jobs and messages if
+/// `KILL_POINTS` asks for it.
 pub fn ports(function: &'static str, config: &SdkConfig, lookup: Lookup<'_>) -> Result<Ports, SettingError> {
     let place = Place::read(lookup)?;
-    let store: Arc<dyn JobStore> = Arc::new(DynamoStore::new(config, place.table_name));
-    let queue: Arc<dyn JobQueue> = Arc::new(SqsQueue::new(config, place.queue_url));
+    let table = Arc::new(DynamoStore::new(config, place.table_name));
+    let mut ports = Ports {
+        store: table.clone(),
+        queue: Arc::new(SqsQueue::new(config, place.queue_url)),
+        switch: table.clone(),
+        schedules: table.clone(),
+        quotas: table.clone(),
+        products: table,
+    };
     #[cfg(debug_assertions)]
     if let Some(points) = KillPoints::read(function, lookup) {
-        return Ok((Arc::new(points.around(store)), Arc::new(points.around(queue))));
+        ports.store = Arc::new(points.around(ports.store));
+        ports.queue = Arc::new(points.around(ports.queue));
     }
-    let _ = function; // names the kill points, which release builds do not have
-    Ok((store, queue))
+    let _ = (function, &mut ports); // kill points have names, and release builds none of them
+    Ok(ports)
 }
 
 /// The dead-letter queue, likewise.

@@ -2,6 +2,7 @@
 //!
 //! `.env.example` lists them all.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +57,44 @@ pub fn idempotency_secret(lookup: Lookup<'_>) -> Result<String, SettingError> {
     required(lookup, "IDEMPOTENCY_SECRET", "any text that clients cannot guess and that never changes")
 }
 
+/// Who may call the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Whoever has a token that API Gateway has verified.
+    Jwt {
+        /// `TENANT_CLAIM`: the claim that names the tenant.
+        tenant_claim: String,
+        /// `SCOPE_PREFIX`: what the token's scopes have before `jobs:read` and its like. May be empty.
+        scope_prefix: String,
+    },
+    /// Whoever IAM allows `execute-api:Invoke`.
+    Iam,
+    /// Everybody.
+    None,
+}
+
+impl AuthMode {
+    /// Reads `AUTH_MODE`, which has no default: an open API shall be somebody's decision. And what it needs besides.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
+        match required(lookup, "AUTH_MODE", "who may call the API: jwt, iam or none")?.as_str() {
+            "jwt" => Ok(Self::Jwt {
+                tenant_claim: optional(lookup, "TENANT_CLAIM", "sub"),
+                scope_prefix: optional(lookup, "SCOPE_PREFIX", ""),
+            }),
+            "iam" => Ok(Self::Iam),
+            "none" => Ok(Self::None),
+            _ => Err(SettingError::Wrong("AUTH_MODE", "it must be jwt, iam or none".to_owned())),
+        }
+    }
+}
+
+/// Reads `JOBS_PER_MINUTE`, the most jobs that a tenant may submit in a minute. `None`, or 0, is no limit.
+pub fn jobs_per_minute(lookup: Lookup<'_>) -> Result<Option<NonZeroU32>, SettingError> {
+    let jobs = optional(lookup, "JOBS_PER_MINUTE", "0").parse::<u32>();
+    let wrong = || SettingError::Wrong("JOBS_PER_MINUTE", "it must be a whole number; 0 is no limit".to_owned());
+    jobs.map(NonZeroU32::new).map_err(|_| wrong())
+}
+
 /// Where the worker puts what jobs make, and how it retries.
 #[derive(Clone, Debug)]
 pub struct WorkerSettings {
@@ -69,6 +108,14 @@ pub struct WorkerSettings {
     pub retry: RetryPolicy,
     /// `CSV_FORMULA_GUARD`: whether cells that a spreadsheet would run are disarmed.
     pub csv_formula_guard: bool,
+    /// `OUTBOUND_ALLOW`: where jobs may call to.
+    pub outbound: OutboundAllow,
+    /// `WEBHOOK_SECRET`: what webhooks are signed with. None: there are no webhooks.
+    pub webhook_secret: Option<Secret>,
+    /// `PUSH_GATEWAY_URL`: who brings push notifications to devices. None: there are no push notifications.
+    pub push_gateway_url: Option<Url>,
+    /// `PUSH_GATEWAY_TOKEN`: what the gateway asks for, if it asks.
+    pub push_gateway_token: Option<Secret>,
 }
 
 /// No wait between two attempts is longer, a limit of Dray's own.
@@ -86,6 +133,10 @@ impl WorkerSettings {
                 cap: LONGEST_BACKOFF,
             },
             csv_formula_guard: switch("CSV_FORMULA_GUARD", &optional(lookup, "CSV_FORMULA_GUARD", "on"))?,
+            outbound: OutboundAllow::parse(&optional(lookup, "OUTBOUND_ALLOW", "public"))?,
+            webhook_secret: lookup("WEBHOOK_SECRET").map(Secret),
+            push_gateway_url: lookup("PUSH_GATEWAY_URL").as_deref().map(gateway_url).transpose()?,
+            push_gateway_token: lookup("PUSH_GATEWAY_TOKEN").map(token).transpose()?,
         })
     }
 }
@@ -160,6 +211,42 @@ impl std::fmt::Debug for MailUrl {
     }
 }
 
+/// Where jobs whose URL a caller has a say in may call to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboundAllow {
+    /// `public`: https, to addresses of the public internet.
+    Public,
+    /// `any`: plain http and private addresses as well. For one's own machine.
+    Any,
+}
+
+impl OutboundAllow {
+    fn parse(text: &str) -> Result<Self, SettingError> {
+        match text {
+            "public" => Ok(Self::Public),
+            "any" => Ok(Self::Any),
+            _ => Err(SettingError::Wrong("OUTBOUND_ALLOW", "it must be public or any".to_owned())),
+        }
+    }
+}
+
+/// A value that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 fn required(lookup: Lookup<'_>, name: &'static str, meaning: &'static str) -> Result<String, SettingError> {
     lookup(name).ok_or(SettingError::Missing(name, meaning))
 }
@@ -175,6 +262,25 @@ fn retry_base(text: &str) -> Result<Duration, SettingError> {
             let range = format!("it must be from 1 to {}", LONGEST_BACKOFF.as_secs());
             Err(SettingError::Wrong("RETRY_BASE_SECONDS", range))
         }
+    }
+}
+
+fn gateway_url(text: &str) -> Result<Url, SettingError> {
+    let wrong = || {
+        let form = "it must be https://host/path, without a user name or password";
+        SettingError::Wrong("PUSH_GATEWAY_URL", form.to_owned())
+    };
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let is_http = matches!(url.scheme(), "https" | "http"); // OUTBOUND_ALLOW says whether http is used
+    if is_http && url.username().is_empty() && url.password().is_none() { Ok(url) } else { Err(wrong()) }
+}
+
+fn token(text: String) -> Result<Secret, SettingError> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(Secret(text))
+    } else {
+        let form = "it must be printable ASCII without white space".to_owned();
+        Err(SettingError::Wrong("PUSH_GATEWAY_TOKEN", form))
     }
 }
 
@@ -210,6 +316,11 @@ mod tests {
             ("RETRY_BASE_SECONDS", "0.5"),
             ("RETRY_BASE_SECONDS", "soon"),
             ("CSV_FORMULA_GUARD", "maybe"),
+            ("OUTBOUND_ALLOW", "everything"),
+            ("PUSH_GATEWAY_URL", "push.example.com"),
+            ("PUSH_GATEWAY_URL", "ftp://push.example.com"),
+            ("PUSH_GATEWAY_URL", "https://user:hunter2@push.example.com"),
+            ("PUSH_GATEWAY_TOKEN", "two words"),
         ];
         for (name, value) in wrong {
             let error = worker_with(name, value).expect_err(value).to_string();
@@ -234,5 +345,62 @@ mod tests {
         let settings = WorkerSettings::read(&|_| None).expect("all have defaults");
         assert_eq!(settings.output, OutputUrl::Folder("output".into()));
         assert_eq!(settings.mail, MailUrl::Folder("output/mail".into()));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for name in ["WEBHOOK_SECRET", "PUSH_GATEWAY_TOKEN"] {
+            let settings = worker_with(name, "hunter2").expect("fits");
+            let secret = if name == "WEBHOOK_SECRET" { &settings.webhook_secret } else { &settings.push_gateway_token };
+            assert_eq!(secret.as_ref().map(Secret::expose), Some("hunter2"));
+            assert!(!format!("{settings:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn jobs_call_only_the_public_internet_unless_told_otherwise() {
+        let settings = WorkerSettings::read(&|_| None).expect("all have defaults");
+        assert_eq!(settings.outbound, OutboundAllow::Public);
+        assert!(settings.webhook_secret.is_none() && settings.push_gateway_url.is_none());
+        assert_eq!(worker_with("OUTBOUND_ALLOW", "any").expect("fits").outbound, OutboundAllow::Any);
+        let url = worker_with("PUSH_GATEWAY_URL", "https://push.example.com/send").expect("fits").push_gateway_url;
+        assert_eq!(url.as_ref().map(Url::as_str), Some("https://push.example.com/send"));
+    }
+
+    #[test]
+    fn an_open_api_must_be_chosen_by_name() {
+        let mode = |value: Option<&'static str>| {
+            AuthMode::read(&move |name| value.filter(|_| name == "AUTH_MODE").map(ToOwned::to_owned))
+        };
+        assert_eq!(mode(Some("none")), Ok(AuthMode::None));
+        assert_eq!(mode(Some("iam")), Ok(AuthMode::Iam));
+        let jwt = AuthMode::Jwt { tenant_claim: "sub".to_owned(), scope_prefix: String::new() };
+        assert_eq!(mode(Some("jwt")), Ok(jwt));
+        assert_eq!(mode(None), Err(SettingError::Missing("AUTH_MODE", "who may call the API: jwt, iam or none")));
+        for wrong in ["None", "open", "JWT"] {
+            let error = mode(Some(wrong)).expect_err(wrong).to_string();
+            assert_eq!(error, "AUTH_MODE does not fit: it must be jwt, iam or none");
+        }
+    }
+
+    #[test]
+    fn the_claim_and_the_prefix_are_the_operators() {
+        let given = [("AUTH_MODE", "jwt"), ("TENANT_CLAIM", "org_id"), ("SCOPE_PREFIX", "dray/")];
+        let lookup = |name: &str| given.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let jwt = AuthMode::Jwt { tenant_claim: "org_id".to_owned(), scope_prefix: "dray/".to_owned() };
+        assert_eq!(AuthMode::read(&lookup), Ok(jwt));
+    }
+
+    #[test]
+    fn there_is_no_quota_unless_one_is_given() {
+        let quota = |value: Option<&'static str>| {
+            jobs_per_minute(&move |_| value.map(ToOwned::to_owned)).map(|jobs| jobs.map(NonZeroU32::get))
+        };
+        assert_eq!(quota(None), Ok(None));
+        assert_eq!(quota(Some("0")), Ok(None));
+        assert_eq!(quota(Some("600")), Ok(Some(600)));
+        for wrong in ["-1", "many", "1.5", "4294967296"] {
+            assert!(quota(Some(wrong)).is_err(), "{wrong}");
+        }
     }
 }

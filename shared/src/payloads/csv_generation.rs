@@ -30,6 +30,15 @@ pub const MOST_CELLS: usize = 1_000_000;
 
 impl Payload for CsvGeneration {
     const NAME: &'static str = "csv-generation";
+    const SCHEMA: &'static str = r#"{
+        "description": "A flat object, which becomes key,value rows in its own order; or an array of flat objects, which becomes a table.",
+        "anyOf": [
+            { "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } },
+            { "type": "array", "minItems": 1, "items": {
+                "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } } }
+        ]
+    }"#;
+    const EXAMPLE: &'static str = r#"{"name":"Alice","score":95}"#;
 
     fn parse(json: &str) -> Result<Self, InvalidField> {
         let starts_with = |bracket| json.trim_start().starts_with(bracket);

@@ -39,6 +39,23 @@ pub struct EmailSend {
 
 impl Payload for EmailSend {
     const NAME: &'static str = "email-send";
+    const SCHEMA: &'static str = r#"{
+        "description": "One e-mail, to 50 addresses at most. The sender is the deployment's own.",
+        "type": "object", "required": ["to", "subject", "body"], "additionalProperties": false,
+        "properties": {
+            "to": { "description": "Who gets it: one address, or several.", "anyOf": [
+                { "type": "string", "format": "email" },
+                { "type": "array", "minItems": 1, "maxItems": 50, "items": { "type": "string", "format": "email" } } ] },
+            "cc": { "description": "Who gets a copy that everyone sees.", "anyOf": [
+                { "type": "string", "format": "email" },
+                { "type": "array", "maxItems": 50, "items": { "type": "string", "format": "email" } } ] },
+            "reply_to": { "description": "Where an answer goes.", "type": ["string", "null"], "format": "email" },
+            "subject": { "description": "One line.", "type": "string", "maxLength": 998 },
+            "body": { "description": "The text.", "type": "string" },
+            "html": { "description": "The same as HTML.", "type": ["string", "null"] }
+        }
+    }"#;
+    const EXAMPLE: &'static str = r#"{"to":"ada@example.com","subject":"Hello","body":"Dear Ada"}"#;
     const ALIASES: &'static [&'static str] = &["EMAIL_SEND"];
 
     fn parse(json: &str) -> Result<Self, InvalidField> {

@@ -14,10 +14,17 @@ pub struct Rehearsal {
     /// The script.
     #[serde(default)]
     pub attempts: Vec<Act>,
-    /// How long each attempt takes before it does it, in milliseconds.
+    /// How long each attempt takes before it does it, in milliseconds. With `rows`, each part of the file takes so
+    /// long.
     #[serde(default)]
     pub takes_ms: u64,
+    /// How many rows each attempt writes into a file before it does it, at most [`MOST_ROWS`].
+    #[serde(default)]
+    pub rows: u64,
 }
+
+/// The most rows of a file: some 3 GB.
+pub const MOST_ROWS: u64 = 100_000_000;
 
 /// What one attempt does.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -41,8 +48,14 @@ pub enum Act {
 
 impl Payload for Rehearsal {
     const NAME: &'static str = "rehearsal";
+    const SCHEMA: &'static str = r#"{ "description": "What each attempt shall do.", "type": "object" }"#;
+    const EXAMPLE: &'static str = r#"{"attempts":["fail","succeed"]}"#;
 
     fn parse(json: &str) -> Result<Self, InvalidField> {
-        read_fields(json)
+        let rehearsal: Self = read_fields(json)?;
+        if rehearsal.rows > MOST_ROWS {
+            return Err(InvalidField::new("rows", format!("must be at most {MOST_ROWS}")));
+        }
+        Ok(rehearsal)
     }
 }

@@ -373,7 +373,8 @@ impl Dray {
             | Refusal::Leased(_) => self.done(),
             Refusal::AttemptsUsedUp => Worker::Ending { cancelled: false },
             Refusal::CancelRequested => Worker::Ending { cancelled: true },
-            Refusal::AlreadyApplied | Refusal::Fenced | Refusal::MovedOn => Worker::Idle,
+            // No job here expires.
+            Refusal::Expired | Refusal::AlreadyApplied | Refusal::Fenced | Refusal::MovedOn => Worker::Idle,
         }
     }
 
@@ -465,6 +466,7 @@ impl Dray {
                     | Refusal::NotYetDue(_)
                     | Refusal::Leased(_)
                     | Refusal::AttemptsUsedUp
+                    | Refusal::Expired
                     | Refusal::TimeLeftTooShort
                     | Refusal::Fenced
                     | Refusal::MovedOn,
@@ -512,7 +514,7 @@ impl Dray {
             pretend_lease_over(&mut job, now);
         }
         let (moved, held_back) = match decide(&job, now) {
-            Decision::Leave => return Sweeper::Idle,
+            Decision::Leave | Decision::Lapse => return Sweeper::Idle, // no job here expires
             Decision::LookAgain(due_at) => {
                 self.postpone(world, seen, due_at);
                 return Sweeper::Idle;
@@ -547,6 +549,7 @@ impl Dray {
                 | Refusal::NotYetDue(_)
                 | Refusal::Leased(_)
                 | Refusal::AttemptsUsedUp
+                | Refusal::Expired
                 | Refusal::CancelRequested
                 | Refusal::TimeLeftTooShort
                 | Refusal::Fenced,
@@ -563,6 +566,7 @@ impl Dray {
                 | Refusal::NotYetDue(_)
                 | Refusal::Leased(_)
                 | Refusal::AttemptsUsedUp
+                | Refusal::Expired
                 | Refusal::CancelRequested
                 | Refusal::TimeLeftTooShort
                 | Refusal::Fenced

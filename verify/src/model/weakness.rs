@@ -248,6 +248,6 @@ fn pretend_no_cancel(job: &mut Job) {
 
 fn pretend_not_ended(job: &mut Job, now: Timestamp) {
     if job.status().is_terminal() {
-        job.state = State::Pending { not_before: now, due_at: now };
+        job.state = State::Pending { not_before: now, due_at: now, resumes: false };
     }
 }

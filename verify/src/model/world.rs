@@ -79,7 +79,7 @@ impl Row {
     /// What is kept of a job.
     pub fn of(job: &Job) -> Self {
         let place = match &job.state {
-            State::Pending { not_before, due_at } => {
+            State::Pending { not_before, due_at, resumes: _ } => {
                 Place::Pending { not_before: tick(*not_before), due: tick(*due_at) }
             }
             State::Processing { lease_until, cancel_requested, due_at } => {
@@ -101,7 +101,9 @@ impl Row {
     /// The job again; what never changes is taken from `template`.
     pub fn job(self, template: &Job, result: &Json) -> Job {
         let state = match self.place {
-            Place::Pending { not_before, due } => State::Pending { not_before: time(not_before), due_at: time(due) },
+            Place::Pending { not_before, due } => {
+                State::Pending { not_before: time(not_before), due_at: time(due), resumes: false }
+            }
             Place::Processing { lease, cancel_requested, due } => {
                 State::Processing { lease_until: time(lease), cancel_requested, due_at: time(due) }
             }

@@ -1,6 +1,6 @@
 //! The ports in memory, spoilt: calls get lost, answers get lost, and processes die in the middle.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,59 +12,46 @@ use shared::id::JobId;
 use shared::job::{Job, Status};
 use shared::memory::{MemoryQueue, MemoryStore};
 use shared::ports::{
-    Changed, Clock, DeadLetter, DeadLetters, Entropy, Inserted, JobQueue, JobStore, Message, QueueError, Receipt,
-    StoreError,
+    Changed, Clock, DeadLetter, DeadLetters, Entropy, Inserted, JobQueue, JobStore, ListQuery, Message, OwnItem, Page,
+    QueueError, Receipt, StoreError,
 };
 use shared::time::Timestamp;
 use shared::transition::Change;
 use tokio::sync::Notify;
-use tokio::time::Instant;
-use worker::{JobError, Outputs};
+use worker::JobError;
 
 use super::{Fault, GIVE_UP, Plan};
 use crate::history::Record;
+use crate::outputs::Creates;
+use crate::virtual_time::VirtualClock;
 
 /// What all processes of one run share.
 pub struct Cosmos {
     pub plan: Plan,
     chance: Mutex<SmallRng>,
-    began: Instant,
+    clock: VirtualClock,
     pub store: MemoryStore,
     pub queue: MemoryQueue,
     pub records: Mutex<Vec<Record>>,
-    /// When each job's entry in the index last changed, and what it was before.
-    index: Mutex<HashMap<JobId, (Timestamp, Option<Timestamp>)>>,
+    /// When each job last changed, and what it was before.
+    index: Mutex<BTreeMap<JobId, (Timestamp, Option<Job>)>>,
     effects: AtomicU64,
     pub faults: AtomicU64,
     /// Faults happen while this is set.
     pub storm: AtomicBool,
 }
 
-/// The true time of a run.
-pub struct TrueClock {
-    pub began: Instant,
-}
-
-const EPOCH: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-
-impl Clock for TrueClock {
-    fn now(&self) -> Timestamp {
-        EPOCH + self.began.elapsed()
-    }
-}
-
 impl Cosmos {
     pub fn new(plan: Plan) -> Self {
-        let began = Instant::now();
-        let clock = Arc::new(TrueClock { began });
+        let clock = VirtualClock::start();
         // Every delivery of a throttled function counts, so there must be many before a message is given up.
         let visibility_timeout = Duration::from_secs(if plan.fault == Some(Fault::VisibilityOver) { 5 } else { 360 });
         Self {
             plan,
             chance: Mutex::new(SmallRng::seed_from_u64(plan.seed)),
-            began,
+            clock,
             store: MemoryStore::default(),
-            queue: MemoryQueue::new(clock, visibility_timeout, 12),
+            queue: MemoryQueue::new(Arc::new(clock), visibility_timeout, 12),
             records: Mutex::default(),
             index: Mutex::default(),
             effects: AtomicU64::new(0),
@@ -74,7 +61,7 @@ impl Cosmos {
     }
 
     pub fn now(&self) -> Timestamp {
-        EPOCH + self.began.elapsed()
+        self.clock.now()
     }
 
     pub fn record(&self, record: Record) {
@@ -95,10 +82,14 @@ impl Cosmos {
         strikes
     }
 
-    /// Whether a message gets lost only so that there is something to sweep, where the fault is one of sweeping.
+    /// Whether there shall be much to sweep now.
+    pub fn is_a_storm_of_sweeping(&self) -> bool {
+        self.plan.is_about_sweeping() && self.storm.load(Ordering::Relaxed)
+    }
+
+    /// Whether a message gets lost only so that there is something to sweep.
     fn gives_the_sweeper_work(&self) -> bool {
-        let sweeping = matches!(self.plan.fault, Some(Fault::SendPartial | Fault::IndexLag | Fault::TwoSweepers));
-        sweeping && self.storm.load(Ordering::Relaxed) && self.below(100) < 30
+        self.is_a_storm_of_sweeping() && self.below(100) < 60
     }
 
     /// Some time passes, as on a network.
@@ -108,8 +99,19 @@ impl Cosmos {
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
 
-    fn note_index(&self, id: JobId, before: Option<Timestamp>) {
+    fn note_index(&self, id: JobId, before: Option<Job>) {
         self.index.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (self.now(), before));
+    }
+
+    /// The `overdue` jobs of `now` as a reader finds them who sees nothing of what has happened since `seen_at`.
+    fn overdue_as_seen_at(&self, seen_at: Timestamp, now: Timestamp, mut overdue: Vec<Job>) -> Vec<Job> {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let unseen: BTreeMap<_, _> = index.iter().filter(|(_, (changed_at, _))| *changed_at > seen_at).collect();
+        overdue.retain(|job| !unseen.contains_key(&job.id));
+        let before = unseen.values().filter_map(|(_, before)| before.clone());
+        overdue.extend(before.filter(|job| job.due_at().is_some_and(|due_at| due_at < now)));
+        overdue.sort_by_key(Job::due_at);
+        overdue
     }
 }
 
@@ -209,7 +211,7 @@ impl JobStore for Process {
         if is_outcome {
             self.dies_at(Fault::KillBeforeCommit).await;
         }
-        let before = self.cosmos.store.find(id).await?.and_then(|job| job.due_at());
+        let before = self.cosmos.store.find(id).await?;
         let changed = self.cosmos.store.change_if_allowed(id, change).await?;
         if let Changed::Applied(job) = &changed {
             self.cosmos.note_index(id, before);
@@ -231,16 +233,30 @@ impl JobStore for Process {
         self.moment().await;
         let mut jobs = self.cosmos.store.overdue(now, usize::MAX).await?;
         if self.cosmos.strikes(Fault::IndexLag) {
-            // The index as it was up to ten seconds ago; the jobs as they are now.
             let seen_at = self.cosmos.now() - Duration::from_millis(self.cosmos.below(10_001));
-            let index = self.cosmos.index.lock().unwrap_or_else(PoisonError::into_inner);
-            jobs.retain(|job| match index.get(&job.id) {
-                Some((changed_at, before)) if *changed_at > seen_at => before.is_some_and(|due_at| due_at < now),
-                Some(_) | None => true,
-            });
+            jobs = self.cosmos.overdue_as_seen_at(seen_at, now, jobs);
         }
         jobs.truncate(limit);
         Ok(jobs)
+    }
+
+    /// One after the other: to this store a batch is no more than its jobs.
+    async fn insert_all_if_absent(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>> {
+        let mut outcomes = vec![];
+        for job in jobs {
+            outcomes.push(self.insert_if_absent(job).await);
+        }
+        outcomes
+    }
+
+    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError> {
+        self.moment().await;
+        self.cosmos.store.insert_with(job, own).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        self.moment().await;
+        self.cosmos.store.list(query).await
     }
 }
 
@@ -251,13 +267,19 @@ fn record_of(change: &Change, job: &Job) -> Option<Record> {
         Change::Complete { fence, .. }
         | Change::Retry { fence, .. }
         | Change::Fail { fence, .. }
+        | Change::Yield { fence, .. }
         | Change::YieldToCancel { fence, .. } => {
             Some(Record::Outcome { job: id, attempt: fence.attempt, token: fence.token, status })
         }
-        Change::Expire { .. } | Change::ExpireCancelled { .. } | Change::CancelPending { .. } => {
-            Some(Record::Ended { job: id, status })
-        }
-        Change::Postpone { .. } | Change::RequestCancel { .. } => None,
+        Change::Expire { .. }
+        | Change::ExpireCancelled { .. }
+        | Change::Lapse { .. }
+        | Change::CancelPending { .. } => Some(Record::Ended { job: id, status }),
+        Change::Postpone { .. }
+        | Change::Report { .. }
+        | Change::Reschedule { .. }
+        | Change::Redrive { .. }
+        | Change::RequestCancel { .. } => None,
     }
 }
 
@@ -282,6 +304,7 @@ impl JobQueue for Process {
             self.moment().await;
             for message in batch {
                 let lost = self.cosmos.strikes(Fault::SendPartial) || self.cosmos.strikes(Fault::SendLost);
+                let lost = lost || self.cosmos.gives_the_sweeper_work();
                 if lost || self.cosmos.queue.send(message).await.is_err() {
                     unsent.push(message.job_id);
                 }
@@ -316,9 +339,9 @@ impl DeadLetters for Process {
 }
 
 #[async_trait]
-impl Outputs for Process {
+impl Creates for Process {
     /// The effect of a job: a file, which is made new at each call so that the checker sees each.
-    async fn create(&self, file_name: &str, content: Vec<u8>, _: &str) -> Result<String, JobError> {
+    async fn create(&self, file_name: &str, content: Vec<u8>) -> Result<String, JobError> {
         self.dies_at(Fault::KillBeforeEffect).await;
         self.moment().await;
         // What the job's payload asks for; see `run::body`.

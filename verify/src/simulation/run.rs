@@ -5,25 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use api::Api;
 use aws_lambda_events::event::sqs::SqsEvent;
-use axum::body::Body;
-use axum::http::{Request, StatusCode};
 use shared::id::JobId;
 use shared::job::Status;
 use shared::memory::Delivery;
 use shared::ports::{Changed, JobQueue, JobStore};
-use shared::retry::RetryPolicy;
 use shared::transition::Change;
-use sweeper::Sweeper;
-use tests::world::{body, mailer_nowhere, record};
+use tests::world::{body, record};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
-use worker::{Isolation, Tools, Worker};
 
 use super::ports::{Cosmos, Process, has_ended};
 use super::{Fault, Plan};
+use crate::functions::{Ports, accepted_in, submission};
 use crate::history::{Kind, Record, Violation, check};
+use crate::virtual_time::in_virtual_time;
 
 /// How a run went.
 #[derive(Debug)]
@@ -45,10 +41,16 @@ pub struct Outcome {
 /// How long after the storm everything must have ended: longer than any wait between two looks of the sweeper.
 const CALM: Duration = Duration::from_secs(4 * 60 * 60);
 
+/// How long after another two clients come at most, in milliseconds: usually, and where there shall be much to sweep for
+/// a long time.
+const CLIENTS_APART_MS: (u64, u64) = (100, 3_000);
+
+/// How long after another two sweeps begin: usually, and where there shall be many.
+const SWEEPS_APART: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3));
+
 /// Runs `plan` in a thread and a time of its own.
 pub fn run(plan: Plan) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(live_through(plan))
+    in_virtual_time(live_through(plan))
 }
 
 async fn live_through(plan: Plan) -> Outcome {
@@ -57,10 +59,11 @@ async fn live_through(plan: Plan) -> Outcome {
     background.spawn(event_source(Arc::clone(&cosmos)));
     background.spawn(schedule(Arc::clone(&cosmos)));
 
+    let apart_ms = if plan.is_about_sweeping() { CLIENTS_APART_MS.1 } else { CLIENTS_APART_MS.0 };
     let mut clients = JoinSet::new();
     for number in 0..plan.jobs {
         clients.spawn(client(Arc::clone(&cosmos), number));
-        tokio::time::sleep(Duration::from_millis(cosmos.below(100))).await;
+        tokio::time::sleep(Duration::from_millis(cosmos.below(apart_ms))).await;
     }
     let accepted = clients.join_all().await.into_iter().filter(|accepted| *accepted).count();
     tokio::time::sleep(Duration::from_secs(300)).await;
@@ -108,29 +111,14 @@ async fn client(cosmos: Arc<Cosmos>, number: u32) -> bool {
     let key = format!("order-{number}");
     for _ in 0..50 {
         let process = Process::new(&cosmos);
-        let api = Api {
-            store: process.clone(),
-            queue: process.clone(),
-            clock: process.clone(),
-            entropy: process.clone(),
-            idempotency_secret: "secret".to_owned(),
-        };
-        let request = Request::post("/jobs")
-            .header("content-type", "application/json")
-            .header("idempotency-key", &key)
-            .body(Body::from(submission(&cosmos, number)))
-            .expect("a request");
-        let router = api::router(api);
+        let router = Ports::of(&process).api();
+        let request = submission(Some(&key), payload_of(&cosmos, number));
         let answer = tokio::select! {
             biased;
             () = process.died.notified() => None,
             answer = router.oneshot(request) => answer.ok(),
         };
-        if let Some(answer) = answer
-            && answer.status() == StatusCode::ACCEPTED
-        {
-            let location = answer.headers()["location"].to_str().expect("ASCII").to_owned();
-            let job: JobId = location.trim_start_matches("/jobs/").parse().expect("an id");
+        if let Some(job) = answer.as_ref().and_then(accepted_in) {
             cosmos.record(Record::Accepted { job, key: Some(key) });
             if cosmos.strikes(Fault::Cancel) {
                 cancel(&cosmos, job).await;
@@ -143,7 +131,7 @@ async fn client(cosmos: Arc<Cosmos>, number: u32) -> bool {
 }
 
 /// The same for each number: some jobs are slow, some fail now and then, some give up, some are for later.
-fn submission(cosmos: &Cosmos, number: u32) -> String {
+fn payload_of(cosmos: &Cosmos, number: u32) -> String {
     let wish = match (u64::from(number) ^ cosmos.plan.seed) % 10 {
         0 | 1 => "slow",
         2 => "fail",
@@ -217,22 +205,13 @@ fn plan_is(cosmos: &Cosmos, fault: Fault) -> bool {
 /// One invocation of the worker. What it does not return is acknowledged; if it dies, nothing is.
 async fn invoke(cosmos: Arc<Cosmos>, batch: Vec<Delivery>) {
     let process = Process::new(&cosmos);
-    let worker = Worker {
-        store: process.clone(),
-        queue: process.clone(),
-        clock: process.clone(),
-        entropy: process.clone(),
-        retry: RetryPolicy { base: Duration::from_secs(2), cap: Duration::from_secs(900) },
-        tools: Arc::new(Tools { outputs: process.clone(), mailer: mailer_nowhere(), csv_formula_guard: true }),
-        isolation: Isolation::Task,
-        stuck: false.into(),
-    };
+    let worker = Ports::of(&process).worker();
     let mut event = SqsEvent::default();
     event.records = batch.iter().map(|delivery| record(&delivery.receipt, &body(delivery.job_id))).collect();
     let response = tokio::select! {
         biased;
         () = process.died.notified() => return,
-        response = Arc::new(worker).handle(event, Duration::from_secs(60)) => response,
+        response = worker.handle(event, Duration::from_secs(60)) => response,
     };
     let Ok(response) = response else { return };
     let returned: BTreeSet<_> = response.batch_item_failures.iter().map(|failure| &failure.item_identifier).collect();
@@ -243,11 +222,12 @@ async fn invoke(cosmos: Arc<Cosmos>, batch: Vec<Delivery>) {
     }
 }
 
-/// The sweeper, each minute.
+/// The sweeper, each minute or more often.
 async fn schedule(cosmos: Arc<Cosmos>) {
     let mut sweeps = JoinSet::new();
     loop {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        let apart = if cosmos.is_a_storm_of_sweeping() { SWEEPS_APART.1 } else { SWEEPS_APART.0 };
+        tokio::time::sleep(apart).await;
         let at_once = if cosmos.strikes(Fault::TwoSweepers) { 2 } else { 1 };
         for _ in 0..at_once {
             sweeps.spawn(sweep(Arc::clone(&cosmos)));
@@ -258,12 +238,7 @@ async fn schedule(cosmos: Arc<Cosmos>) {
 
 async fn sweep(cosmos: Arc<Cosmos>) {
     let process = Process::new(&cosmos);
-    let sweeper = Sweeper {
-        store: process.clone(),
-        queue: process.clone(),
-        dead_letters: process.clone(),
-        clock: process.clone(),
-    };
+    let sweeper = Ports::of(&process).sweeper();
     tokio::select! {
         biased;
         () = process.died.notified() => {}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shared::event::Event;
 use shared::job::{Job, Status};
 
-use super::{Attacked, kill_points};
+use super::{Attacked, kill_points, spread};
 use crate::summary::Line;
 
 /// The calls of each function. Each has a point before it and one after it.
@@ -78,21 +78,14 @@ pub async fn kill_everywhere(rounds: u32) -> (Line, String) {
 
 /// How long jobs waited from the beginning of an attempt that died to the beginning of the next.
 fn rescue_times(jobs: &[Job]) -> String {
-    let mut waits: Vec<f64> = vec![];
+    let mut waits = vec![];
     for pair in jobs.iter().flat_map(|job| job.history.windows(2)) {
         if let [Event::Started { at: died }, Event::Started { at: next }] = pair {
-            waits.push(next.since(*died).as_secs_f64());
+            waits.push(next.since(*died));
         }
     }
-    waits.sort_by(f64::total_cmp);
-    match (waits.first(), waits.last()) {
-        (Some(least), Some(most)) => {
-            let middle = waits[waits.len() / 2];
-            format!(
-                "from an attempt that died to the next: {least:.0} s, {middle:.0} s, {most:.0} s (least, median, most of {})",
-                waits.len()
-            )
-        }
-        (None, _) | (_, None) => "no attempt died and was followed by another".to_owned(),
-    }
+    spread(waits).map_or_else(
+        || "no attempt died and was followed by another".to_owned(),
+        |spread| format!("from an attempt that died to the next: {spread}"),
+    )
 }

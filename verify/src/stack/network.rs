@@ -1,6 +1,6 @@
 //! A network between the functions and AWS that drops, answers wrongly, stalls and repeats.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Client;
 use shared::job::Status;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use super::{Accepted, Attacked, submit};
+use crate::resident::{megabytes, resident_kib};
 use crate::summary::Line;
 
 /// What becomes of a request.
@@ -64,8 +65,13 @@ impl Network {
     }
 }
 
-/// Runs `jobs` jobs through a network in which `percent` of all requests meet a fault, and waits for their ends.
-pub async fn cut_the_network(seed: u64, jobs: u32, percent: u32) -> Line {
+/// The functions, by what the template's output that names each is called.
+const FUNCTIONS: [(&str, &str); 3] =
+    [("api", "ApiFunctionName"), ("worker", "WorkerFunctionName"), ("sweeper", "SweeperFunctionName")];
+
+/// Runs `jobs` jobs through a network in which `percent` of all requests meet a fault, and waits for their ends. Gives a
+/// sentence on how much memory the functions held meanwhile.
+pub async fn cut_the_network(seed: u64, jobs: u32, percent: u32) -> (Line, String) {
     let network = Arc::new(Network {
         client: Client::new(),
         aws: OnceLock::new(),
@@ -80,21 +86,46 @@ pub async fn cut_the_network(seed: u64, jobs: u32, percent: u32) -> Line {
 
     let mut attacked = Attacked::start("verify-network", Some(address)).await;
     network.aws.set(attacked.stack.aws_url().to_owned()).expect("set once");
-    let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        clients.spawn(submit_every(CLIENTS, client, jobs, attacked.stack.url().to_owned()));
+    let submitted = Arc::new(AtomicU32::new(0));
+    let client = |first| submit_every(CLIENTS, first, jobs, attacked.stack.url().to_owned(), Arc::clone(&submitted));
+    let clients: Vec<_> = (0..CLIENTS).map(|first| tokio::spawn(client(first))).collect();
+    let mut memory = vec![];
+    for part in [jobs / 10, jobs / 2] {
+        while submitted.load(Ordering::Relaxed) < part && !clients.iter().all(JoinHandle::is_finished) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        memory.push(most_memory(&attacked));
     }
-    attacked.accepted = clients.join_all().await.into_iter().flatten().collect();
+    for client in clients {
+        attacked.accepted.extend(client.await.expect("every job is accepted at last"));
+    }
     let ended = attacked.drain(Duration::from_secs(900)).await;
+    memory.push(most_memory(&attacked));
     let violations = attacked.violations(&ended);
     for violation in &violations {
         println!("{violation}");
     }
     serving.abort();
-    Line::of("local stack: network faults", ended.len(), network.faults.load(Ordering::Relaxed), &violations)
+    let struck = network.faults.load(Ordering::Relaxed);
+    (Line::of("local stack: network faults", ended.len(), struck, &violations), memory_note(&memory))
 }
 
-async fn submit_every(step: u32, first: u32, jobs: u32, url: String) -> Vec<Accepted> {
+/// The resident memory of the largest process of each function, in KiB; `None` where none is alive.
+fn most_memory(attacked: &Attacked) -> [Option<u32>; 3] {
+    FUNCTIONS.map(|(_, output)| {
+        let processes = attacked.processes(output);
+        processes.iter().filter_map(|process| resident_kib(&process.to_string())).max()
+    })
+}
+
+fn memory_note(memory: &[[Option<u32>; 3]]) -> String {
+    let of = |function: usize| memory.iter().map(|at| megabytes(at[function])).collect::<Vec<_>>().join(", ");
+    let functions = FUNCTIONS.iter().enumerate().map(|(number, (name, _))| format!("{name} {}", of(number)));
+    let functions = functions.collect::<Vec<_>>().join("; ");
+    format!("memory of each function's largest process at a tenth of the jobs, at half, and at the end: {functions}")
+}
+
+async fn submit_every(step: u32, first: u32, jobs: u32, url: String, submitted: Arc<AtomicU32>) -> Vec<Accepted> {
     let mut accepted = vec![];
     for number in (first..jobs).step_by(step as usize) {
         let payload = format!(r#"{{"number":{number}}}"#);
@@ -102,6 +133,7 @@ async fn submit_every(step: u32, first: u32, jobs: u32, url: String) -> Vec<Acce
         let key = format!("network-{number}");
         let id = submit(&url, &key, &body).await;
         accepted.push(Accepted { id, key, expected: Some(Status::Completed) });
+        submitted.fetch_add(1, Ordering::Relaxed);
     }
     accepted
 }

@@ -1,0 +1,237 @@
+//! Acting on one job.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use shared::event::Event;
+use shared::id::JobId;
+use shared::invalid::InvalidField;
+use shared::job::{Job, State as JobState, Status};
+use shared::ports::{Changed, StoreError};
+use shared::submission::{MOST_ATTEMPTS, parse_start};
+use shared::time::Timestamp;
+use shared::transition::{Change, Refusal};
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::accept::announce;
+use crate::body::{BodyRead, IdRead, job_id, object};
+use crate::caller::Caller;
+use crate::look::find_own;
+use crate::problem::Problem;
+use crate::view::{StatusName, maybe_rfc3339};
+
+/// What has become of a job that somebody acted on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Acted {
+    /// The job.
+    #[schema(value_type = String, format = "uuid")]
+    job_id: JobId,
+    /// Where it stands now.
+    #[schema(value_type = StatusName)]
+    status: Status,
+    /// Whether it runs, and will be cancelled unless this attempt completes it.
+    cancel_requested: bool,
+    /// When it may start, if it waits.
+    #[serde(serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    run_at: Option<Timestamp>,
+}
+
+impl Acted {
+    fn on(job: &Job) -> Self {
+        let (cancel_requested, run_at) = match job.state {
+            JobState::Pending { not_before, .. } => (false, Some(not_before)),
+            JobState::Processing { cancel_requested, .. } => (cancel_requested, None),
+            JobState::Completed { .. } | JobState::Failed { .. } | JobState::Cancelled { .. } => (false, None),
+        };
+        Self { job_id: job.id, status: job.status(), cancel_requested, run_at }
+    }
+}
+
+/// Cancel a job
+///
+/// A waiting job is cancelled at once. A running one is asked to be: this attempt may still complete it, and no other
+/// follows. To repeat the request is safe.
+#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs",
+    params(("id" = String, Path, description = "the job's id", format = "uuid")),
+    responses((status = 200, description = "It is cancelled", body = Acted),
+              (status = 202, description = "It is running, and has been asked to be cancelled", body = Acted),
+              (status = 409, description = "It has completed or failed", body = Problem, content_type = "application/problem+json")))]
+pub async fn cancel(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    id: IdRead,
+) -> Result<Response, Problem> {
+    let job = find_own(&api, &caller, job_id(id)?).await?;
+    match cancel_job(&api, &job).await? {
+        Cancelled::Yes(job) => Ok((StatusCode::OK, Json(Acted::on(&job))).into_response()),
+        Cancelled::AskedFor(job) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&job))).into_response()),
+        Cancelled::TooLate(job) => Err(conflict(&format!("the job is {}", job.status()))),
+    }
+}
+
+/// What came of cancelling a job.
+pub enum Cancelled {
+    /// It is cancelled, now or before.
+    Yes(Box<Job>),
+    /// It runs, and has been asked to be cancelled.
+    AskedFor(Box<Job>),
+    /// It has completed or failed.
+    TooLate(Box<Job>),
+}
+
+/// How often a change is tried while the job goes back and forth between waiting and running.
+const TRIES: usize = 5;
+
+/// Cancels a job, whether it waits or runs.
+pub async fn cancel_job(api: &Api, job: &Job) -> Result<Cancelled, StoreError> {
+    let mut seen = Box::new(job.clone());
+    for _ in 0..TRIES {
+        let now = api.clock.now();
+        let change = match seen.state {
+            JobState::Pending { .. } => Change::CancelPending { now },
+            JobState::Processing { .. } => Change::RequestCancel { now },
+            JobState::Cancelled { .. } => return Ok(Cancelled::Yes(seen)),
+            JobState::Completed { .. } | JobState::Failed { .. } => return Ok(Cancelled::TooLate(seen)),
+        };
+        match api.store.change_if_allowed(job.id, &change).await? {
+            Changed::Applied(job) | Changed::Refused(Refusal::AlreadyApplied, job) => {
+                tracing::info!(job.id = %job.id, correlation_id = job.correlation_id, status = %job.status(), "job.cancel_asked");
+                return Ok(match job.status() {
+                    Status::Cancelled => Cancelled::Yes(job),
+                    Status::Pending | Status::Processing => Cancelled::AskedFor(job),
+                    Status::Completed | Status::Failed => Cancelled::TooLate(job),
+                });
+            }
+            // It has moved on in this very moment: as it is now.
+            Changed::Refused(_, there) => seen = there,
+            Changed::Missing => break,
+        }
+    }
+    Err(StoreError::Unavailable("the job changes faster than it can be cancelled".into()))
+}
+
+/// How many attempts a job gets that is tried again.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryBody {
+    /// Further attempts, 1 to 10; 3 unless given.
+    #[schema(minimum = 1, maximum = 10)]
+    max_attempts: Option<u32>,
+}
+
+/// Further attempts of a job that is tried again, unless said otherwise.
+pub const MORE_ATTEMPTS: u32 = 3;
+
+/// Try a failed or cancelled job again
+///
+/// The same job: its id, its history, and its files' names stay, and further attempts are allowed. To repeat the request is
+/// safe: a job that is on its way again already is left as it is.
+#[utoipa::path(post, path = "/jobs/{id}/retry", tag = "jobs", request_body(content = Option<RetryBody>),
+    params(("id" = String, Path, description = "the job's id", format = "uuid")),
+    responses((status = 202, description = "It is on its way again", body = Acted),
+              (status = 409, description = "It has completed, or has not ended yet", body = Problem, content_type = "application/problem+json")))]
+pub async fn retry(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    id: IdRead,
+    headers: HeaderMap,
+    body: BodyRead,
+) -> Result<Response, Problem> {
+    let id = job_id(id)?;
+    let RetryBody { max_attempts } = object(&headers, body, true)?;
+    let more_attempts = max_attempts.unwrap_or(MORE_ATTEMPTS);
+    if !(1..=MOST_ATTEMPTS).contains(&more_attempts) {
+        return Err(InvalidField::new("max_attempts", format!("must be from 1 to {MOST_ATTEMPTS}")).into());
+    }
+    let job = find_own(&api, &caller, id).await?;
+    match redrive(&api, &job, api.clock.now(), more_attempts).await? {
+        Redriven::Yes(job) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&job))).into_response()),
+        Redriven::No(job) => {
+            Err(conflict(&format!("the job is {}; only a failed or cancelled one can be tried again", job.status())))
+        }
+    }
+}
+
+/// What came of trying a job again.
+pub enum Redriven {
+    /// It is on its way, now or since an earlier request.
+    Yes(Box<Job>),
+    /// It has completed, or has not ended yet.
+    No(Box<Job>),
+}
+
+/// Tries a job again that has failed or was cancelled, from `not_before` on: changed first, announced second. If this
+/// process dies in between, the sweeper announces it.
+pub async fn redrive(api: &Api, job: &Job, not_before: Timestamp, more_attempts: u32) -> Result<Redriven, StoreError> {
+    let now = api.clock.now();
+    let change = Change::Redrive { now, not_before, more_attempts, tenant: job.tenant.clone() };
+    match api.store.change_if_allowed(job.id, &change).await? {
+        Changed::Applied(job) => {
+            let announced = announce(api, &job).await;
+            tracing::info!(job.id = %job.id, job.r#type = %job.job_type, correlation_id = job.correlation_id, announced, "job.redriven");
+            Ok(Redriven::Yes(job))
+        }
+        Changed::Refused(Refusal::MovedOn, there) if is_redriven(&there) => Ok(Redriven::Yes(there)),
+        Changed::Refused(_, there) => Ok(Redriven::No(there)),
+        Changed::Missing => Ok(Redriven::No(Box::new(job.clone()))),
+    }
+}
+
+/// Whether the job is on its way again.
+fn is_redriven(job: &Job) -> bool {
+    job.history.iter().any(|event| matches!(event, Event::Redriven { .. }))
+}
+
+/// When a waiting job shall start: one of the two.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RescheduleBody {
+    /// So many seconds from now.
+    #[schema(maximum = 31_622_400)]
+    delay_seconds: Option<u64>,
+    /// At this time.
+    #[schema(format = DateTime)]
+    run_at: Option<String>,
+}
+
+/// Give a waiting job another time to start
+#[utoipa::path(post, path = "/jobs/{id}/reschedule", tag = "jobs", request_body = RescheduleBody,
+    params(("id" = String, Path, description = "the job's id", format = "uuid")),
+    responses((status = 200, description = "It starts then", body = Acted),
+              (status = 409, description = "It does not wait", body = Problem, content_type = "application/problem+json")))]
+pub async fn reschedule(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    id: IdRead,
+    headers: HeaderMap,
+    body: BodyRead,
+) -> Result<Json<Acted>, Problem> {
+    let id = job_id(id)?;
+    let RescheduleBody { delay_seconds, run_at } = object(&headers, body, false)?;
+    let now = api.clock.now();
+    let not_before = parse_start(delay_seconds, run_at.as_deref(), now)?;
+    let job = find_own(&api, &caller, id).await?;
+    if job.expires_at.is_some_and(|expires_at| not_before >= expires_at) {
+        return Err(InvalidField::new("run_at", "must be earlier than the time at which the job expires").into());
+    }
+    match api.store.change_if_allowed(id, &Change::Reschedule { now, not_before }).await? {
+        Changed::Applied(job) => {
+            // Its old message comes at the old time; if that is too early, the worker leaves it until the new one.
+            let announced = announce(&api, &job).await;
+            tracing::info!(job.id = %job.id, correlation_id = job.correlation_id, announced, "job.rescheduled");
+            Ok(Json(Acted::on(&job)))
+        }
+        Changed::Refused(_, there) => Err(conflict(&format!("the job is {}", there.status()))),
+        Changed::Missing => Err(Problem::no_such_job()),
+    }
+}
+
+fn conflict(detail: &str) -> Problem {
+    Problem::new(StatusCode::CONFLICT, detail)
+}

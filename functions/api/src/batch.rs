@@ -1,0 +1,191 @@
+//! Many jobs from one request, each with an outcome of its own.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use shared::id::JobId;
+use shared::invalid::InvalidField;
+use shared::job::Job;
+use shared::submission::{LONGEST_BODY, Rejection, Submission};
+use shared::time::Timestamp;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::accept::{Accepted, IdempotencyKey, announce_all, id_of, log_accepted, outcome};
+use crate::body::{BodyRead, json_body_up_to, read_object};
+use crate::caller::Caller;
+use crate::openapi::BatchBody;
+use crate::problem::Problem;
+use crate::request_id::RequestId;
+
+/// The most jobs in one request.
+pub const MOST_JOBS: usize = 100;
+
+/// The longest request, in bytes. A request to Lambda has room for 6 MB, in which a body may come as base64.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub const LONGEST_BATCH: usize = 4 * 1024 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body<'a> {
+    #[serde(borrow)]
+    jobs: Vec<&'a RawValue>,
+}
+
+/// What has become of each job of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BatchAnswer {
+    /// How many were accepted.
+    accepted: usize,
+    /// How many were not.
+    rejected: usize,
+    /// The outcomes, in the order of the jobs.
+    jobs: Vec<Outcome>,
+}
+
+/// What has become of one job of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+struct Outcome {
+    /// As if the job had come alone: 202 if it was accepted.
+    status: u16,
+    /// Its id, if it was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    job_id: Option<JobId>,
+    /// Whether an earlier request had made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<bool>,
+    /// Why it was not accepted. `field` is seen from the request's body: `jobs[3].payload.to`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+}
+
+/// Submit 1 to 100 jobs
+///
+/// Each is accepted or refused for itself; one bad job does not spoil the others. A job may have an `idempotency_key`; with
+/// the header `Idempotency-Key` the n-th job without one has `<key>/<n>`, from 0, so that the whole request can be repeated.
+#[utoipa::path(post, path = "/jobs/batch", tag = "jobs", request_body = BatchBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it repeats no job")),
+    responses((status = 200, description = "What has become of each", body = BatchAnswer)))]
+pub async fn submit_batch(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: BodyRead,
+) -> Result<Json<BatchAnswer>, Problem> {
+    let body = json_body_up_to(LONGEST_BATCH, &headers, body)?;
+    let whole_key = IdempotencyKey::from_headers(&headers)?;
+    let texts = jobs_in(&body)?;
+    api.quota.take(&caller.tenant, u32::try_from(texts.len()).unwrap_or(u32::MAX), api.clock.now()).await?;
+    let now = api.clock.now();
+    let mut outcomes: Vec<Option<Outcome>> = vec![];
+    let mut jobs = vec![];
+    for (index, text) in texts.iter().enumerate() {
+        let numbered_key = || whole_key.as_ref().map(|key| key.numbered(index));
+        match read_job(text.get(), index, now) {
+            Ok((submission, key)) => {
+                let id = id_of(&api, &caller, key.or_else(numbered_key).as_ref(), now);
+                jobs.push((index, submission.into_job(id, caller.tenant.clone(), now, request_id.origin(&headers))));
+                outcomes.push(None);
+            }
+            Err(problem) => outcomes.push(Some(Outcome::rejected(problem))),
+        }
+    }
+    for (index, outcome) in store_all(&api, jobs).await {
+        outcomes[index] = Some(outcome);
+    }
+    let jobs: Vec<_> = outcomes.into_iter().flatten().collect();
+    let accepted = jobs.iter().filter(|job| job.problem.is_none()).count();
+    Ok(Json(BatchAnswer { accepted, rejected: jobs.len() - accepted, jobs }))
+}
+
+/// Stores the jobs and announces the new ones, all in as few requests as possible. If this process dies in between, the
+/// sweeper announces what was stored.
+async fn store_all(api: &Api, jobs: Vec<(usize, Job)>) -> Vec<(usize, Outcome)> {
+    // The table takes no two jobs of one id in one request.
+    let (mut first, mut repeated): (Vec<(usize, Job)>, Vec<(usize, Job)>) = (vec![], vec![]);
+    for (index, job) in jobs {
+        let group = if first.iter().any(|(_, earlier)| earlier.id == job.id) { &mut repeated } else { &mut first };
+        group.push((index, job));
+    }
+    let (indices, jobs): (Vec<_>, Vec<_>) = first.into_iter().unzip();
+    let inserted = api.store.insert_all_if_absent(&jobs).await;
+    let outcomes: Vec<Result<Accepted, Problem>> = inserted
+        .into_iter()
+        .zip(&jobs)
+        .map(|(inserted, job)| inserted.map_err(Problem::from).and_then(|inserted| outcome(inserted, job)))
+        .collect();
+
+    let is_new = |outcome: &Result<Accepted, Problem>| outcome.as_ref().is_ok_and(|accepted| !accepted.replayed);
+    let new: Vec<&Job> =
+        jobs.iter().zip(&outcomes).filter(|(_, outcome)| is_new(outcome)).map(|(job, _)| job).collect();
+    let unsent = announce_all(api, &new).await;
+    for job in new {
+        log_accepted(api, job, !unsent.contains(&job.id));
+    }
+
+    let repeated = repeated.into_iter().map(|(index, job)| {
+        let twin = jobs.iter().zip(&outcomes).find(|(twin, _)| twin.id == job.id);
+        let same = twin.is_some_and(|(twin, _)| twin.fingerprint == job.fingerprint);
+        match twin {
+            Some((_, Ok(accepted))) if same => (index, Ok(Accepted { replayed: true, ..*accepted })),
+            Some((_, Err(problem))) if same => (index, Err(problem.clone())),
+            Some(_) | None => (index, Err(Problem::key_used_before())),
+        }
+    });
+    let repeated: Vec<_> = repeated.collect();
+    indices.into_iter().zip(outcomes).chain(repeated).map(|(index, outcome)| (index, Outcome::from(outcome))).collect()
+}
+
+impl From<Result<Accepted, Problem>> for Outcome {
+    fn from(outcome: Result<Accepted, Problem>) -> Self {
+        match outcome {
+            Ok(accepted) => Self::accepted(accepted),
+            Err(problem) => Self::rejected(problem),
+        }
+    }
+}
+
+impl Outcome {
+    fn accepted(accepted: Accepted) -> Self {
+        let Accepted { id, replayed } = accepted;
+        Self { status: StatusCode::ACCEPTED.as_u16(), job_id: Some(id), replayed: Some(replayed), problem: None }
+    }
+
+    fn rejected(problem: Problem) -> Self {
+        Self { status: problem.status().as_u16(), job_id: None, replayed: None, problem: Some(problem) }
+    }
+}
+
+fn jobs_in(body: &[u8]) -> Result<Vec<&RawValue>, Problem> {
+    let body: Body<'_> = read_object(body)?;
+    if (1..=MOST_JOBS).contains(&body.jobs.len()) {
+        Ok(body.jobs)
+    } else {
+        Err(InvalidField::new("jobs", format!("must be 1 to {MOST_JOBS} jobs")).into())
+    }
+}
+
+/// One job, and its key if it has one.
+fn read_job(text: &str, index: usize, now: Timestamp) -> Result<(Submission, Option<IdempotencyKey>), Problem> {
+    let place = format!("jobs[{index}]");
+    let inner = |invalid: InvalidField| {
+        let invalid = if invalid.field == "body" { InvalidField { field: String::new(), ..invalid } } else { invalid };
+        Problem::from(invalid.within(&place))
+    };
+    if text.len() > LONGEST_BODY {
+        let invalid = InvalidField::new("", format!("must be at most {LONGEST_BODY} bytes long")).within(&place);
+        return Err(Problem::field(StatusCode::PAYLOAD_TOO_LARGE, &invalid));
+    }
+    let (submission, key) = Submission::parse_of_batch(text, now).map_err(|rejection| match rejection {
+        Rejection::Field(invalid) => inner(invalid),
+        Rejection::NotJson(_) => Problem::from(rejection),
+    })?;
+    let key = key.map(|key| IdempotencyKey::parse(&key, "idempotency_key")).transpose().map_err(inner)?;
+    Ok((submission, key))
+}

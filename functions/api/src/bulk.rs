@@ -1,0 +1,269 @@
+//! Finding jobs by what they are, and acting on all that are found.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use shared::invalid::InvalidField;
+use shared::job::{Job, Status};
+use shared::ports::{Cursor, Lane, ListQuery, StoreError};
+use shared::submission::parse_time;
+use shared::time::Timestamp;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::act::{Cancelled, MORE_ATTEMPTS, Redriven, cancel_job, redrive};
+use crate::body::{BodyRead, object};
+use crate::caller::Caller;
+use crate::problem::Problem;
+
+/// What jobs are looked for. What is not said does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// One of these.
+    pub statuses: Vec<Status>,
+    /// Of this type.
+    pub job_type: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// Accepted after this.
+    pub created_after: Option<Timestamp>,
+    /// Accepted before this.
+    pub created_before: Option<Timestamp>,
+}
+
+impl Filter {
+    /// The status that `name`, which stands in `field`, means.
+    pub fn status(field: &str, name: &str) -> Result<Status, InvalidField> {
+        let all = [Status::Pending, Status::Processing, Status::Completed, Status::Failed, Status::Cancelled];
+        let found = all.into_iter().find(|status| status.as_str() == name);
+        let names = all.map(Status::as_str).join(", ");
+        found.ok_or_else(|| InvalidField::new(field, format!("must be one of {names}")))
+    }
+
+    fn fits(&self, job: &Job) -> bool {
+        let status = self.statuses.is_empty() || self.statuses.contains(&job.status());
+        let job_type = self.job_type.as_ref().is_none_or(|name| name == job.job_type.as_str());
+        let tag = self.tag.as_ref().is_none_or(|text| job.tags.iter().any(|tag| tag.as_str() == text));
+        status && job_type && tag && self.created_after.is_none_or(|time| job.created_at > time)
+    }
+
+    fn lane(&self) -> Lane {
+        if self.statuses == [Status::Failed] { Lane::Failed } else { Lane::All }
+    }
+}
+
+/// Some jobs that fit a filter.
+pub struct Found {
+    /// The jobs, newest first.
+    pub jobs: Vec<Job>,
+    /// Where to look on; `None` if there are no others.
+    pub next: Option<Cursor>,
+}
+
+/// How many jobs are looked at for one page. If few of them fit, the page is short, and the next one goes on.
+const MOST_LOOKED_AT: usize = 1_000;
+
+/// Up to `limit` of the caller's jobs that fit `filter`, from `cursor` on.
+pub async fn find(
+    api: &Api,
+    caller: &Caller,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+    limit: usize,
+) -> Result<Found, StoreError> {
+    let before = cursor.or_else(|| filter.created_before.map(Cursor::before));
+    let mut query = ListQuery { tenant: caller.tenant.clone(), lane: filter.lane(), before, limit };
+    let mut jobs = vec![];
+    let mut looked_at = 0;
+    loop {
+        // Never more than are still wanted: where a page ends, so does what was looked at.
+        query.limit = limit - jobs.len();
+        let page = api.store.list(&query).await?;
+        looked_at += page.jobs.len().max(1);
+        let too_old = |job: &Job| filter.created_after.is_some_and(|time| job.created_at <= time);
+        let ends = page.jobs.iter().any(too_old);
+        jobs.extend(page.jobs.into_iter().filter(|job| filter.fits(job)));
+        query.before = page.next.filter(|_| !ends);
+        if query.before.is_none() || jobs.len() >= limit || looked_at >= MOST_LOOKED_AT {
+            return Ok(Found { jobs, next: query.before });
+        }
+    }
+}
+
+/// A cursor as clients see it: nothing that they could read anything into.
+pub fn write_cursor(cursor: &Cursor) -> String {
+    hex::encode(cursor.as_str())
+}
+
+/// The cursor that a client gives back.
+pub fn read_cursor(text: &str) -> Result<Cursor, InvalidField> {
+    let decoded = hex::decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let fits = |text: &String| (13..=64).contains(&text.len()) && text.is_ascii();
+    let invalid = || InvalidField::new("cursor", "must be the `next_cursor` of an earlier answer");
+    decoded.filter(fits).map(|text| Cursor::at(&text)).ok_or_else(invalid)
+}
+
+/// What to do, and to which jobs.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkBody {
+    /// Which jobs. Something must be said.
+    filter: FilterBody,
+    /// Only count them; nothing is done.
+    #[serde(default)]
+    dry_run: bool,
+    /// How many jobs at most, 1 to 100; 100 unless given.
+    #[schema(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+    /// Where an earlier answer ended: its `next_cursor`.
+    cursor: Option<String>,
+    /// To retry: how many jobs may start in a second, 1 to 1000. Unless given, all at once.
+    #[schema(minimum = 1, maximum = 1000)]
+    per_second: Option<u32>,
+}
+
+/// Which jobs. What is not said does not matter.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct FilterBody {
+    /// With this status.
+    #[schema(value_type = Option<crate::view::StatusName>)]
+    status: Option<String>,
+    /// Of this type.
+    #[serde(rename = "type")]
+    job_type: Option<String>,
+    /// With this tag.
+    tag: Option<String>,
+    /// Accepted after this time.
+    #[schema(format = DateTime)]
+    created_after: Option<String>,
+    /// Accepted before this time.
+    #[schema(format = DateTime)]
+    created_before: Option<String>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BulkAnswer {
+    /// Whether nothing was done and the jobs only counted.
+    dry_run: bool,
+    /// How many of these jobs fit the filter.
+    matched: usize,
+    /// How many were changed.
+    changed: usize,
+    /// How many had moved on in the meantime.
+    skipped: usize,
+    /// To be given as `cursor` for the next jobs; null if there are no others.
+    next_cursor: Option<String>,
+}
+
+/// Cancel all jobs that fit a filter
+///
+/// Waiting jobs are cancelled, running ones asked to be. A page at a time: repeat it with `next_cursor` until that is null.
+#[utoipa::path(post, path = "/jobs/cancel", tag = "jobs", request_body = BulkBody,
+    responses((status = 200, description = "What was done", body = BulkAnswer)))]
+pub async fn cancel_many(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: BodyRead,
+) -> Result<Json<BulkAnswer>, Problem> {
+    let body: BulkBody = object(&headers, body, false)?;
+    if body.per_second.is_some() {
+        return Err(InvalidField::new("per_second", "is only for retrying").into());
+    }
+    let plan = Plan::read(body, &[Status::Pending, Status::Processing])?;
+    let found = find(&api, &caller, &plan.filter, plan.cursor.clone(), plan.limit).await?;
+    let mut answer = plan.answer(&found);
+    for job in found.jobs.iter().filter(|_| !plan.dry_run) {
+        match cancel_job(&api, job).await? {
+            Cancelled::Yes(_) | Cancelled::AskedFor(_) => answer.changed += 1,
+            Cancelled::TooLate(_) => answer.skipped += 1,
+        }
+    }
+    Ok(Json(answer))
+}
+
+/// Try all failed jobs that fit a filter again
+///
+/// Cancelled ones too, if the filter says so. A page at a time: repeat it with `next_cursor` until that is null.
+#[utoipa::path(post, path = "/jobs/retry", tag = "jobs", request_body = BulkBody,
+    responses((status = 200, description = "What was done", body = BulkAnswer)))]
+pub async fn retry_many(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: BodyRead,
+) -> Result<Json<BulkAnswer>, Problem> {
+    let body: BulkBody = object(&headers, body, false)?;
+    let per_second = body.per_second;
+    if per_second.is_some_and(|rate| !(1..=1000).contains(&rate)) {
+        return Err(InvalidField::new("per_second", "must be from 1 to 1000").into());
+    }
+    let plan = Plan::read(body, &[Status::Failed])?;
+    if plan.filter.statuses.iter().any(|status| !matches!(status, Status::Failed | Status::Cancelled)) {
+        return Err(InvalidField::new("filter.status", "must be failed or cancelled").into());
+    }
+    let found = find(&api, &caller, &plan.filter, plan.cursor.clone(), plan.limit).await?;
+    let mut answer = plan.answer(&found);
+    let now = api.clock.now();
+    for (number, job) in (0_u32..).zip(found.jobs.iter().filter(|_| !plan.dry_run)) {
+        let wait = per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * number / rate);
+        match redrive(&api, job, now + wait, MORE_ATTEMPTS).await? {
+            Redriven::Yes(_) => answer.changed += 1,
+            Redriven::No(_) => answer.skipped += 1,
+        }
+    }
+    Ok(Json(answer))
+}
+
+/// What a request asks for, checked.
+struct Plan {
+    filter: Filter,
+    dry_run: bool,
+    limit: usize,
+    cursor: Option<Cursor>,
+}
+
+impl Plan {
+    /// Unless the filter names a status, these are meant.
+    fn read(body: BulkBody, unless_said: &[Status]) -> Result<Self, InvalidField> {
+        let BulkBody { filter, dry_run, limit, cursor, per_second: _ } = body;
+        let FilterBody { status, job_type, tag, created_after, created_before } = filter;
+        let said = [&status, &job_type, &tag, &created_after, &created_before].iter().any(|field| field.is_some());
+        if !said {
+            return Err(InvalidField::new("filter", "must say something, so that nobody means all jobs by accident"));
+        }
+        let time = |field: &str, text: Option<String>| text.map(|text| parse_time(field, &text)).transpose();
+        let statuses = match status {
+            Some(name) => vec![Filter::status("filter.status", &name)?],
+            None => unless_said.to_vec(),
+        };
+        let limit = match limit {
+            None => 100,
+            Some(limit) if (1..=100).contains(&limit) => limit,
+            Some(_) => return Err(InvalidField::new("limit", "must be from 1 to 100")),
+        };
+        Ok(Self {
+            filter: Filter {
+                statuses,
+                job_type,
+                tag,
+                created_after: time("filter.created_after", created_after)?,
+                created_before: time("filter.created_before", created_before)?,
+            },
+            dry_run,
+            limit: usize::try_from(limit).map_err(|error| InvalidField::new("limit", error.to_string()))?,
+            cursor: cursor.map(|text| read_cursor(&text)).transpose()?,
+        })
+    }
+
+    fn answer(&self, found: &Found) -> BulkAnswer {
+        let next_cursor = found.next.as_ref().map(write_cursor);
+        BulkAnswer { dry_run: self.dry_run, matched: found.jobs.len(), changed: 0, skipped: 0, next_cursor }
+    }
+}

@@ -1,0 +1,403 @@
+//! Schedules: jobs that are made again and again.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{IF_NONE_MATCH, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use serde::Serialize;
+use shared::chain::Chain;
+use shared::id::JobId;
+use shared::invalid::InvalidField;
+use shared::json::Json as JsonText;
+use shared::schedule::{Definition, Schedule, ScheduleKey, ScheduleName, State as Activity};
+use shared::schedules::{announcement, make_jobs};
+use shared::time::Timestamp;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::accept::announce_all;
+use crate::body::{BodyRead, IdRead, json_body, number, parameters};
+use crate::caller::Caller;
+use crate::openapi::JobBody;
+use crate::problem::Problem;
+use crate::request_id::RequestId;
+use crate::submit::{Submitted, take_on};
+
+/// The routes of this file.
+pub fn routes() -> Router<Arc<Api>> {
+    Router::new()
+        .route("/schedules", get(list))
+        .route("/schedules/{name}", get(show).put(put).delete(remove))
+        .route("/schedules/{name}/pause", post(pause))
+        .route("/schedules/{name}/resume", post(resume))
+        .route("/schedules/{name}/run", post(run))
+}
+
+/// What a schedule is to do.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the body, which `Definition` reads")]
+pub struct ScheduleBody {
+    /// Minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily`, `@weekly`, `@monthly`,
+    /// `@yearly`.
+    #[schema(max_length = 256, example = "30 9 * * MON-FRI")]
+    cron: String,
+    /// The IANA name of the time zone by whose clocks it runs; `UTC` unless given.
+    #[schema(example = "Europe/Berlin")]
+    time_zone: Option<String>,
+    /// The job of each run, as in `POST /jobs`; without `delay_seconds`, `run_at` and `expires_at`.
+    job: JobBody,
+}
+
+/// A schedule. Times are RFC 3339 in UTC.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ScheduleView {
+    /// What it is called.
+    name: String,
+    /// When it runs.
+    #[schema(example = "30 9 * * MON-FRI")]
+    cron: String,
+    /// By the clocks of which time zone.
+    #[schema(example = "Europe/Berlin")]
+    time_zone: String,
+    /// The job of each run, as it was given.
+    #[schema(value_type = Object)]
+    job: JsonText,
+    /// Whether it is paused.
+    paused: bool,
+    /// The next five runs; none while it is paused.
+    next_runs: Vec<String>,
+    /// The latest run whose job has been made, which is up to 90 seconds ahead of its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_run: Option<RunView>,
+    /// When it was made.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When its owner last changed it.
+    #[schema(format = DateTime)]
+    updated_at: String,
+}
+
+/// A schedule in a list: without its job, and with one next run.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ScheduleSummary {
+    /// What it is called.
+    name: String,
+    /// When it runs.
+    cron: String,
+    /// By the clocks of which time zone.
+    time_zone: String,
+    /// Whether it is paused.
+    paused: bool,
+    /// Absent while it is paused.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_run: Option<String>,
+    /// The latest run whose job has been made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_run: Option<RunView>,
+    /// When it was made.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When its owner last changed it.
+    #[schema(format = DateTime)]
+    updated_at: String,
+}
+
+/// A run of a schedule.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RunView {
+    /// The time that the schedule names.
+    #[schema(format = DateTime)]
+    at: String,
+    /// Its job, which can be looked at for 30 days after it has ended.
+    #[schema(value_type = String, format = "uuid")]
+    job_id: JobId,
+}
+
+/// Some schedules, by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SchedulesPage {
+    /// The schedules.
+    schedules: Vec<ScheduleSummary>,
+    /// To be given back as `cursor` for the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// How many of its next runs a schedule shows.
+const RUNS_SHOWN: usize = 5;
+
+impl ScheduleView {
+    /// What its owner may know of it at `now`.
+    fn of(schedule: &Schedule, now: Timestamp) -> Self {
+        Self {
+            name: schedule.key.name.to_string(),
+            cron: schedule.rule.cron().to_owned(),
+            time_zone: schedule.rule.time_zone().to_owned(),
+            job: schedule.job.clone(),
+            paused: is_paused(schedule),
+            next_runs: schedule.next_runs(now, RUNS_SHOWN).iter().map(Timestamp::to_string).collect(),
+            last_run: RunView::latest_of(schedule),
+            created_at: schedule.created_at.to_string(),
+            updated_at: schedule.updated_at.to_string(),
+        }
+    }
+}
+
+impl ScheduleSummary {
+    fn of(schedule: &Schedule, now: Timestamp) -> Self {
+        Self {
+            name: schedule.key.name.to_string(),
+            cron: schedule.rule.cron().to_owned(),
+            time_zone: schedule.rule.time_zone().to_owned(),
+            paused: is_paused(schedule),
+            next_run: schedule.next_runs(now, 1).first().map(Timestamp::to_string),
+            last_run: RunView::latest_of(schedule),
+            created_at: schedule.created_at.to_string(),
+            updated_at: schedule.updated_at.to_string(),
+        }
+    }
+}
+
+impl RunView {
+    fn latest_of(schedule: &Schedule) -> Option<Self> {
+        schedule.last_run.map(|run| Self { at: run.to_string(), job_id: schedule.key.job_id(run) })
+    }
+}
+
+fn is_paused(schedule: &Schedule) -> bool {
+    match schedule.state {
+        Activity::Active { .. } => false,
+        Activity::Paused => true,
+    }
+}
+
+/// Make or replace a schedule
+///
+/// The job is checked at once, as if it were submitted. A schedule that is replaced by the same one stays as it is; one
+/// that is paused stays paused. Each run makes one job, however often the schedule is changed or made again in the
+/// meantime.
+#[utoipa::path(put, path = "/schedules/{name}", tag = "schedules", request_body = ScheduleBody,
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$"),
+           ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no schedule of this name")),
+    responses((status = 201, description = "It is new", body = ScheduleView, headers(("Location" = String))),
+              (status = 200, description = "It was there before, and is like this now", body = ScheduleView)))]
+pub async fn put(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    name: IdRead,
+    headers: HeaderMap,
+    body: BodyRead,
+) -> Result<Response, Problem> {
+    let key = key(&caller, name)?;
+    let now = api.clock.now();
+    let definition = Definition::parse(&json_body(&headers, body)?, now)?;
+    let must_be_new = headers.get_all(IF_NONE_MATCH).iter().any(|value| value == "*");
+    let (is_new, schedule) = change(&api, &key, |there| match there {
+        None => Ok(Some(Schedule::new(key.clone(), definition.clone(), now))),
+        Some(_) if must_be_new => {
+            Err(Problem::new(StatusCode::PRECONDITION_FAILED, "there is a schedule of this name already"))
+        }
+        Some(there) => Ok(there.redefined(&definition, now)),
+    })
+    .await?;
+    let view = Json(ScheduleView::of(&schedule, now));
+    if is_new {
+        let location = [(LOCATION, format!("/schedules/{}", key.name))];
+        Ok((StatusCode::CREATED, location, view).into_response())
+    } else {
+        Ok(view.into_response())
+    }
+}
+
+/// Look at a schedule
+#[utoipa::path(get, path = "/schedules/{name}", tag = "schedules",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+    responses((status = 200, description = "The schedule and its next five runs", body = ScheduleView)))]
+pub async fn show(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    name: IdRead,
+) -> Result<Json<ScheduleView>, Problem> {
+    let schedule = existing(&api, &key(&caller, name)?).await?;
+    Ok(Json(ScheduleView::of(&schedule, api.clock.now())))
+}
+
+/// List schedules
+///
+/// By name. A schedule that was made or deleted in the last seconds may be missing.
+#[utoipa::path(get, path = "/schedules", tag = "schedules",
+    params(("limit" = Option<u32>, Query, description = "how many; 20 unless given", minimum = 1, maximum = 100),
+           ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
+    responses((status = 200, description = "A page of schedules", body = SchedulesPage)))]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    query: RawQuery,
+) -> Result<Json<SchedulesPage>, Problem> {
+    let [limit, cursor] = parameters(&query, ["limit", "cursor"])?;
+    let limit = number("limit", limit.as_deref(), 1, 100)?.unwrap_or(20);
+    let after = cursor.as_deref().map(ScheduleName::parse).transpose();
+    let after = after.map_err(|_| InvalidField::new("cursor", "is not one that an earlier page has given"))?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let page = api.schedules.list(&caller.tenant, after.as_ref(), limit).await?;
+    let now = api.clock.now();
+    Ok(Json(SchedulesPage {
+        schedules: page.schedules.iter().map(|schedule| ScheduleSummary::of(schedule, now)).collect(),
+        next_cursor: page.next.map(String::from),
+    }))
+}
+
+/// Delete a schedule
+///
+/// It makes no further jobs. Those that it has made stay, the one of a run in the next 90 seconds included.
+#[utoipa::path(delete, path = "/schedules/{name}", tag = "schedules",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+    responses((status = 204, description = "It is gone")))]
+pub async fn remove(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    name: IdRead,
+) -> Result<StatusCode, Problem> {
+    let key = key(&caller, name)?;
+    if !api.schedules.delete(&key).await? {
+        return Err(missing());
+    }
+    tracing::info!(schedule = %key.name, tenant = %key.tenant, "schedule.deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Pause a schedule
+///
+/// It makes no further jobs until it is resumed. The one of a run in the next 90 seconds may have been made already.
+#[utoipa::path(post, path = "/schedules/{name}/pause", tag = "schedules",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+    responses((status = 200, description = "It is paused", body = ScheduleView)))]
+pub async fn pause(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    name: IdRead,
+) -> Result<Json<ScheduleView>, Problem> {
+    let now = api.clock.now();
+    let key = key(&caller, name)?;
+    let (_, schedule) = change(&api, &key, |there| Ok(there.ok_or_else(missing)?.paused(now))).await?;
+    Ok(Json(ScheduleView::of(&schedule, now)))
+}
+
+/// Resume a paused schedule
+///
+/// It runs from now on. What it would have run in the meantime is not made up for.
+#[utoipa::path(post, path = "/schedules/{name}/resume", tag = "schedules",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+    responses((status = 200, description = "It is not paused", body = ScheduleView)))]
+pub async fn resume(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    name: IdRead,
+) -> Result<Json<ScheduleView>, Problem> {
+    let now = api.clock.now();
+    let key = key(&caller, name)?;
+    let (_, schedule) = change(&api, &key, |there| Ok(there.ok_or_else(missing)?.resumed(now))).await?;
+    Ok(Json(ScheduleView::of(&schedule, now)))
+}
+
+/// Run a schedule's job now
+///
+/// One job besides those of its runs, paused or not. With an `Idempotency-Key` repeating the request is safe.
+#[utoipa::path(post, path = "/schedules/{name}/run", tag = "schedules",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$"),
+           ("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it makes no second job")),
+    responses((status = 202, description = "Accepted; `Location` is where to look at it", body = Submitted,
+        headers(("Location" = String)))))]
+pub async fn run(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Extension(request_id): Extension<RequestId>,
+    name: IdRead,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let schedule = existing(&api, &key(&caller, name)?).await?;
+    let submission = schedule.submission(api.clock.now())?;
+    take_on(&api, &caller, submission, &request_id, &headers).await
+}
+
+fn key(caller: &Caller, name: IdRead) -> Result<ScheduleKey, Problem> {
+    let name = name.map_or_else(|_| String::new(), |Path(name)| name);
+    let name = ScheduleName::parse(&name).map_err(|invalid| Problem::field(StatusCode::BAD_REQUEST, &invalid))?;
+    Ok(ScheduleKey { tenant: caller.tenant.clone(), name })
+}
+
+async fn existing(api: &Api, key: &ScheduleKey) -> Result<Schedule, Problem> {
+    api.schedules.find(key).await?.ok_or_else(missing)
+}
+
+fn missing() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is no schedule of this name")
+}
+
+/// How often a change is tried: between its read and its write the sweeper, once a minute, or somebody else may come.
+const TRIES: u32 = 5;
+
+/// Reads the schedule, and writes what `next` makes of it, unless that is nothing. Says whether there was none before,
+/// and how it is now.
+async fn change(
+    api: &Api,
+    key: &ScheduleKey,
+    next: impl Fn(Option<&Schedule>) -> Result<Option<Schedule>, Problem>,
+) -> Result<(bool, Schedule), Problem> {
+    for _ in 0..TRIES {
+        let there = api.schedules.find(key).await?;
+        let schedule = match (next(there.as_ref())?, &there) {
+            (Some(schedule), _) => schedule,
+            (None, Some(there)) => return Ok((false, there.clone())),
+            (None, None) => return Err(missing()),
+        };
+        if api.schedules.put_if_unchanged(&schedule, there.as_ref()).await? {
+            let ScheduleKey { tenant, name } = key;
+            tracing::info!(schedule = %name, %tenant, paused = is_paused(&schedule), "schedule.stored");
+            return Ok((there.is_none(), make_due_jobs(api, schedule).await));
+        }
+    }
+    Err(Problem::new(StatusCode::CONFLICT, "others are changing this schedule; look at it and try again"))
+}
+
+/// Makes the jobs of runs that are so near that the next sweep might come too late for them. Where that fails, it is
+/// the sweeper's to do: the schedule is stored, and due.
+async fn make_due_jobs(api: &Api, schedule: Schedule) -> Schedule {
+    let now = api.clock.now();
+    let due = schedule.due(now);
+    if due.runs.is_empty() {
+        return schedule;
+    }
+    let made = match make_jobs(&schedule, &due, &*api.store, now).await {
+        Ok(made) => made,
+        Err(error) => {
+            tracing::warn!(schedule = %schedule.key.name, error = %Chain(&error), "schedule.deferred");
+            return schedule;
+        }
+    };
+    let unheard_of: Vec<_> = made.iter().map(|made| &made.job).filter(|job| announcement(job, now).is_some()).collect();
+    announce_all(api, &unheard_of).await;
+    for made in made.iter().filter(|made| made.is_new) {
+        let job = &made.job;
+        tracing::info!(
+            schedule = %schedule.key.name,
+            job.id = %job.id,
+            job.r#type = %job.job_type,
+            correlation_id = job.correlation_id,
+            "schedule.fired"
+        );
+    }
+    let advanced = schedule.advanced(&due);
+    match api.schedules.put_if_unchanged(&advanced, Some(&schedule)).await {
+        Ok(true) => advanced,
+        Ok(false) => schedule,
+        Err(error) => {
+            tracing::warn!(schedule = %schedule.key.name, error = %Chain(&error), "schedule.deferred");
+            schedule
+        }
+    }
+}

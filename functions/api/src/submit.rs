@@ -1,0 +1,95 @@
+//! One job from one request.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use shared::id::JobId;
+use shared::job::Status;
+use shared::job_type::JobType;
+use shared::submission::Submission;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::accept::{Accepted, IdempotencyKey, accept};
+use crate::body::{BodyRead, json_body};
+use crate::caller::Caller;
+use crate::openapi::{EmailBody, JobBody};
+use crate::problem::Problem;
+use crate::request_id::RequestId;
+
+/// A job that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Submitted {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    pub job_id: JobId,
+    /// `pending`, whatever has become of it since.
+    #[schema(value_type = String, example = "pending")]
+    pub status: Status,
+}
+
+/// Submit a job
+///
+/// Once this is answered with 202 the job is stored and will be brought to its end. With an `Idempotency-Key` repeating
+/// the request is safe: the same key and body get the same answer.
+#[utoipa::path(post, path = "/jobs", tag = "jobs", request_body = JobBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice; names this request, so that repeating it does not repeat the job"),
+           ("X-Request-Id" = Option<String>, Header, description = "your own id for this request; it is in the answer and follows the job into every log line")),
+    responses((status = 202, description = "Accepted; `Location` is where to look at it", body = Submitted,
+        headers(("Location" = String), ("Idempotent-Replayed" = String, description = "`true` if an earlier request with this key made the job")))))]
+pub async fn submit(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: BodyRead,
+) -> Result<Response, Problem> {
+    let body = json_body(&headers, body)?;
+    let submission = Submission::parse(&body, api.clock.now())?;
+    take_on(&api, &caller, submission, &request_id, &headers).await
+}
+
+/// Send an e-mail
+///
+/// The same as an `email-send` job whose payload is the body itself.
+#[utoipa::path(post, path = "/jobs/email", tag = "jobs", request_body = EmailBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it sends no second e-mail")),
+    responses((status = 202, description = "Accepted", body = Submitted)))]
+pub async fn submit_email(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: BodyRead,
+) -> Result<Response, Problem> {
+    let body = json_body(&headers, body)?;
+    let submission = Submission::parse_payload(JobType::EmailSend, &body)?;
+    take_on(&api, &caller, submission, &request_id, &headers).await
+}
+
+/// Accepts the submission under the key in the headers, if there is one, and answers.
+pub async fn take_on(
+    api: &Api,
+    caller: &Caller,
+    submission: Submission,
+    request_id: &RequestId,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let key = IdempotencyKey::from_headers(headers)?;
+    api.quota.take(&caller.tenant, 1, api.clock.now()).await?;
+    let accepted = accept(api, caller, submission, key.as_ref(), request_id.origin(headers)).await?;
+    Ok(answer(&accepted))
+}
+
+/// 202, and where to look.
+pub fn answer(accepted: &Accepted) -> Response {
+    let Accepted { id, replayed } = *accepted;
+    let location = [(LOCATION, format!("/jobs/{id}"))];
+    let replayed = replayed.then_some([("idempotent-replayed", "true")]);
+    (StatusCode::ACCEPTED, location, replayed, Json(Submitted { job_id: id, status: Status::Pending })).into_response()
+}

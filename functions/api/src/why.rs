@@ -1,0 +1,129 @@
+//! Why a job is not running, in words.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use serde::Serialize;
+use shared::event::Event;
+use shared::id::JobId;
+use shared::job::{Job, State as JobState, Status};
+use shared::time::Timestamp;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::body::{IdRead, job_id};
+use crate::caller::Caller;
+use crate::look::find_own;
+use crate::problem::Problem;
+use crate::view::{StatusName, maybe_rfc3339};
+
+/// Why a job is where it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Why {
+    /// The job.
+    #[schema(value_type = String, format = "uuid")]
+    job_id: JobId,
+    /// Where it stands.
+    #[schema(value_type = StatusName)]
+    status: Status,
+    /// One word for it.
+    reason: Reason,
+    /// A sentence for it.
+    detail: String,
+    /// Until when this lasts, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// How many messages wait in the queue, roughly, before or behind this job's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_messages: Option<usize>,
+}
+
+/// The reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Reason {
+    /// Somebody has stopped the starting of jobs.
+    Paused,
+    /// It is to be started later.
+    Delayed,
+    /// An attempt has failed, and the next one comes later.
+    Backoff,
+    /// It waits for a worker.
+    Queued,
+    /// It waits for a worker to go on.
+    Continuing,
+    /// An attempt is running.
+    Running,
+    /// Its worker died, and nobody has noticed yet.
+    WorkerDied,
+    /// It has expired, and nobody has noticed yet.
+    Expired,
+    /// It has ended.
+    Ended,
+}
+
+/// Why a job is not running
+#[utoipa::path(get, path = "/jobs/{id}/why", tag = "jobs",
+    params(("id" = String, Path, description = "the job's id", format = "uuid")),
+    responses((status = 200, description = "Why", body = Why)))]
+pub async fn why(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    id: IdRead,
+) -> Result<Json<Why>, Problem> {
+    let job = find_own(&api, &caller, job_id(id)?).await?;
+    let paused = !job.status().is_terminal() && api.switch.is_paused().await?;
+    let (reason, detail, until) = reason_of(&job, paused, api.clock.now());
+    // Who waits may want to know for how many others; if the queue does not tell, the rest is true all the same.
+    let waiting_messages = match reason {
+        Reason::Queued | Reason::Continuing => api.queue.waiting().await.ok(),
+        Reason::Paused | Reason::Delayed | Reason::Backoff | Reason::Running => None,
+        Reason::WorkerDied | Reason::Expired | Reason::Ended => None,
+    };
+    Ok(Json(Why { job_id: job.id, status: job.status(), reason, detail, until, waiting_messages }))
+}
+
+fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option<Timestamp>) {
+    let Job { attempts, max_attempts, .. } = job;
+    match job.state {
+        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Cancelled { .. } => {
+            let how = match &job.error {
+                Some(error) => format!("it is {}: {error}", job.status()),
+                None => format!("it is {}", job.status()),
+            };
+            (Reason::Ended, how, None)
+        }
+        JobState::Processing { lease_until, .. } if lease_until >= now => {
+            let detail = format!("attempt {attempts} of {max_attempts} is running, and has it to itself until then");
+            (Reason::Running, detail, Some(lease_until))
+        }
+        JobState::Processing { .. } => {
+            let detail = format!(
+                "attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it"
+            );
+            (Reason::WorkerDied, detail, None)
+        }
+        JobState::Pending { .. } if shared::transition::has_expired(job, now) => {
+            (Reason::Expired, "it expired before it could be started, and will be cancelled".to_owned(), None)
+        }
+        JobState::Pending { .. } if paused => {
+            (Reason::Paused, "the starting of jobs is paused for the whole queue".to_owned(), None)
+        }
+        JobState::Pending { not_before, .. } if not_before > now => match job.history.last() {
+            Some(Event::Retrying { error, .. }) => {
+                let detail = format!("attempt {attempts} of {max_attempts} failed ({error}); the next comes then");
+                (Reason::Backoff, detail, Some(not_before))
+            }
+            Some(_) | None => (Reason::Delayed, "it is to be started then".to_owned(), Some(not_before)),
+        },
+        JobState::Pending { resumes: true, .. } => {
+            let detail = format!("attempt {attempts} of {max_attempts} goes on as soon as a worker is free");
+            (Reason::Continuing, detail, None)
+        }
+        JobState::Pending { resumes: false, .. } => {
+            (Reason::Queued, "it is ready, and starts as soon as a worker is free".to_owned(), None)
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Each change as one update, whose condition says what [`shared::transition::transition`] says.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
+use shared::event::{Event, LAPSED};
+use shared::id::{JobId, Tenant};
+use shared::job::{KEEP_ENDED, Status};
+use shared::ports::{Lane, StoreError};
+use shared::sweep;
+use shared::time::Timestamp;
+use shared::transition::{ABANDONED, Change, Fence, LEASE_MARGIN};
+
+use super::Attributes;
+use super::item::{due_shard, listing};
+
+/// The update that makes `change` happen, under the condition that it may.
+pub fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
+    let update = match change {
+        Change::Claim { now, token, time_left } => Update::default()
+            .set("status", Status::Processing)?
+            .set("lease_token", token)?
+            .set("started_at", now)?
+            // An attempt that goes on has left a step of 0.
+            .set_to("attempts", "#attempts + if_not_exists(#step, :one)", ":one", 1)?
+            .remove("step")
+            .set_to("lease_until", "#timeout + :lease_from", ":lease_from", *now + LEASE_MARGIN)?
+            .happens(&Event::Started { at: *now })?
+            .only_if(&claimable())
+            .only_if("#attempts < #max_attempts OR attribute_exists(#step)")
+            .only_if(&format!("NOT ({EXPIRED})"))
+            .only_if("#timeout <= :longest_timeout")
+            .value(":now", now)?
+            .value(":pending", Status::Pending)?
+            .value(":processing", Status::Processing)?
+            .value(":token", token)?
+            .value(":longest_timeout", millis(time_left.checked_sub(LEASE_MARGIN)))?,
+        Change::Complete { now, fence, result } => Update::default()
+            .held_by(fence)?
+            .ends(*now, Status::Completed)?
+            .set("result", result.as_str())?
+            .remove("error")
+            .remove("checkpoint")
+            .happens(&Event::Completed { at: *now })?,
+        Change::Retry { now, fence, error, not_before } => Update::default()
+            .held_by(fence)?
+            .only_if("attribute_not_exists(#cancel_requested)")
+            .only_if("#attempts < #max_attempts")
+            .set("status", Status::Pending)?
+            .set("error", error)?
+            .set("not_before", not_before)?
+            .set("due_at", sweep::due_after(*not_before))?
+            .remove("lease_until")
+            .happens(&Event::Retrying { at: *now, error: error.clone(), not_before: *not_before })?,
+        Change::Fail { now, fence, error, tenant } => Update::default()
+            .held_by(fence)?
+            .only_if("attribute_not_exists(#cancel_requested)")
+            .fails(id, *now, error, tenant)?,
+        Change::YieldToCancel { now, fence } => {
+            Update::default().held_by(fence)?.only_if("attribute_exists(#cancel_requested)").cancels(*now)?
+        }
+        Change::Yield { now, fence, checkpoint } => Update::default()
+            .held_by(fence)?
+            .only_if("attribute_not_exists(#cancel_requested)")
+            .set("status", Status::Pending)?
+            .set("checkpoint", checkpoint.as_str())?
+            .set("step", 0)?
+            .set("not_before", now)?
+            .set("due_at", sweep::due_after(*now))?
+            .remove("lease_until")
+            .happens(&Event::Yielded { at: *now })?,
+        Change::Report { fence, progress } => Update::default().held_by(fence)?.set("progress", progress)?,
+        Change::Lapse { now } => {
+            let update = Update::default().only_if(&format!("({}) AND ({EXPIRED})", free())).value(":now", now)?;
+            let update = update.value(":pending", Status::Pending)?.value(":processing", Status::Processing)?;
+            let update = update.ends(*now, Status::Cancelled)?.set("error", LAPSED)?.remove("step");
+            update.happens(&Event::Lapsed { at: *now })?
+        }
+        Change::Reschedule { now, not_before } => Update::default()
+            .only_if("#status = :pending")
+            .value(":pending", Status::Pending)?
+            .set("not_before", not_before)?
+            .set("due_at", sweep::first_due(*not_before, *now))?
+            .happens(&Event::Rescheduled { at: *now, not_before: *not_before })?,
+        Change::Redrive { now, not_before, more_attempts, tenant } => Update::default()
+            .only_if("#status = :failed OR #status = :cancelled")
+            .value(":failed", Status::Failed)?
+            .value(":cancelled", Status::Cancelled)?
+            .set("status", Status::Pending)?
+            .set_to("max_attempts", "#attempts + :more", ":more", more_attempts)?
+            .set("not_before", not_before)?
+            .set("due_shard", due_shard(id))?
+            .set("due_at", sweep::first_due(*not_before, *now))?
+            .set("listing", listing(tenant, Lane::All, id))?
+            .remove("finished_at")
+            .remove("ttl")
+            .remove("lease_token")
+            .remove("expires_at")
+            .happens(&Event::Redriven { at: *now, not_before: *not_before })?,
+        Change::Expire { now, tenant } => Update::default()
+            .abandoned_before(*now)?
+            .only_if("attribute_not_exists(#cancel_requested)")
+            .only_if("#attempts >= #max_attempts")
+            .fails(id, *now, ABANDONED, tenant)?,
+        Change::ExpireCancelled { now } => {
+            Update::default().abandoned_before(*now)?.only_if("attribute_exists(#cancel_requested)").cancels(*now)?
+        }
+        Change::Postpone { seen_due_at, due_at } => {
+            Update::default().only_if("#due_at = :seen").value(":seen", seen_due_at)?.set("due_at", due_at)?
+        }
+        Change::CancelPending { now } => {
+            let update = Update::default().only_if("#status = :pending").value(":pending", Status::Pending)?;
+            update.cancels(*now)?.remove("step")
+        }
+        Change::RequestCancel { now } => Update::default()
+            .only_if("#status = :processing")
+            .value(":processing", Status::Processing)?
+            .only_if("attribute_not_exists(#cancel_requested)")
+            .set("cancel_requested", true)?
+            .happens(&Event::CancelRequested { at: *now })?,
+    };
+    Ok(update)
+}
+
+/// Whether it makes no sense any more to start the job: [`shared::transition::has_expired`].
+const EXPIRED: &str = "attribute_exists(#expires_at) AND #expires_at <= :now AND attribute_not_exists(#step)";
+
+/// Whether nobody has a job that may still be started, in a [`Change::Lapse`].
+fn free() -> String {
+    let lease_over = "#status = :processing AND #lease_until < :now AND #attempts < #max_attempts";
+    format!("#status = :pending OR ({lease_over} AND attribute_not_exists(#cancel_requested))")
+}
+
+/// When a worker may take a job, its attempts and its timeout aside.
+fn claimable() -> String {
+    let ready = "#status = :pending AND #not_before <= :now";
+    let lease_over = "#status = :processing AND #lease_until < :now";
+    let not_mine_already = "#lease_token <> :token";
+    let wanted = "attribute_not_exists(#cancel_requested)";
+    format!("({ready}) OR ({lease_over} AND {not_mine_already} AND {wanted})")
+}
+
+/// An update expression and its condition, put together piece by piece. Every attribute is written as `#name`: half
+/// of ours are reserved words.
+#[derive(Default)]
+pub struct Update {
+    set: Vec<String>,
+    remove: Vec<String>,
+    conditions: Vec<String>,
+    /// What the `:name`s in the two expressions stand for.
+    pub values: Attributes,
+}
+
+impl Update {
+    fn held_by(self, fence: &Fence) -> Result<Self, StoreError> {
+        self.only_if("#status = :processing AND #attempts = :my_attempt AND #lease_token = :my_token")
+            .value(":processing", Status::Processing)?
+            .value(":my_attempt", fence.attempt)?
+            .value(":my_token", fence.token)
+    }
+
+    fn abandoned_before(self, now: Timestamp) -> Result<Self, StoreError> {
+        self.only_if("#status = :processing AND #lease_until < :now")
+            .value(":processing", Status::Processing)?
+            .value(":now", now)
+    }
+
+    fn ends(self, now: Timestamp, status: Status) -> Result<Self, StoreError> {
+        let update = self.set("status", status)?.set("finished_at", now)?.set("ttl", (now + KEEP_ENDED).as_secs())?;
+        Ok(update.remove("due_shard").remove("due_at").remove("lease_until").remove("cancel_requested"))
+    }
+
+    fn fails(self, id: JobId, now: Timestamp, error: &str, tenant: &Tenant) -> Result<Self, StoreError> {
+        self.ends(now, Status::Failed)?
+            .set("error", error)?
+            .set("listing", listing(tenant, Lane::Failed, id))?
+            .happens(&Event::Failed { at: now, error: error.to_owned() })
+    }
+
+    fn cancels(self, now: Timestamp) -> Result<Self, StoreError> {
+        self.ends(now, Status::Cancelled)?.happens(&Event::Cancelled { at: now })
+    }
+
+    fn happens(self, event: &Event) -> Result<Self, StoreError> {
+        self.set_to("history", "list_append(#history, :event)", ":event", [event])
+    }
+
+    fn set(self, name: &str, value: impl Serialize) -> Result<Self, StoreError> {
+        let placeholder = format!(":new_{name}");
+        self.set_to(name, &placeholder, &placeholder, value)
+    }
+
+    fn set_to(
+        mut self,
+        name: &str,
+        expression: &str,
+        placeholder: &str,
+        value: impl Serialize,
+    ) -> Result<Self, StoreError> {
+        self.set.push(format!("#{name} = {expression}"));
+        self.value(placeholder, value)
+    }
+
+    fn remove(mut self, name: &str) -> Self {
+        self.remove.push(format!("#{name}"));
+        self
+    }
+
+    fn only_if(mut self, condition: &str) -> Self {
+        self.conditions.push(format!("({condition})"));
+        self
+    }
+
+    fn value(mut self, placeholder: &str, value: impl Serialize) -> Result<Self, StoreError> {
+        let value = to_attribute_value(value).map_err(|error| StoreError::Refused(error.into()))?;
+        self.values.insert(placeholder.to_owned(), value);
+        Ok(self)
+    }
+
+    /// What it does.
+    pub fn expression(&self) -> String {
+        let removed =
+            if self.remove.is_empty() { String::new() } else { format!(" REMOVE {}", self.remove.join(", ")) };
+        format!("SET {}{removed}", self.set.join(", "))
+    }
+
+    /// When it may.
+    pub fn condition(&self) -> String {
+        self.conditions.join(" AND ")
+    }
+
+    /// What each `#name` in the two expressions stands for.
+    pub fn names(&self) -> HashMap<String, String> {
+        let both = self.expression() + " " + &self.condition();
+        let words = both.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '#'));
+        words.filter_map(|word| Some((word.to_owned(), word.strip_prefix('#')?.to_owned()))).collect()
+    }
+}
+
+fn millis(time: Option<Duration>) -> i64 {
+    time.map_or(-1, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,134 @@
+//! The store in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use super::locked;
+use crate::id::{JobId, Tenant};
+use crate::job::{Job, Status};
+use crate::ports::{Changed, Cursor, Inserted, JobStore, Lane, ListQuery, OwnItem, Page, StoreError, Switch};
+use crate::product::{Product, ProductId, Products};
+use crate::time::Timestamp;
+use crate::transition::{Change, transition};
+
+/// A [`JobStore`] in memory, with what else is kept beside the jobs.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    jobs: Mutex<BTreeMap<JobId, Job>>,
+    own_items: Mutex<BTreeMap<String, serde_json::Value>>,
+    paused: AtomicBool,
+}
+
+impl MemoryStore {
+    /// All jobs, by id.
+    pub fn all(&self) -> Vec<Job> {
+        locked(&self.jobs).values().cloned().collect()
+    }
+}
+
+#[async_trait]
+impl JobStore for MemoryStore {
+    async fn insert_if_absent(&self, job: &Job) -> Result<Inserted, StoreError> {
+        let mut jobs = locked(&self.jobs);
+        if let Some(there) = jobs.get(&job.id) {
+            return Ok(Inserted::AlreadyThere(Box::new(there.clone())));
+        }
+        jobs.insert(job.id, job.clone());
+        Ok(Inserted::New)
+    }
+
+    async fn find(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        Ok(locked(&self.jobs).get(&id).cloned())
+    }
+
+    async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError> {
+        let mut jobs = locked(&self.jobs);
+        let Some(job) = jobs.get_mut(&id) else { return Ok(Changed::Missing) };
+        match transition(job, change) {
+            Ok(next) => {
+                *job = next.clone();
+                Ok(Changed::Applied(Box::new(next)))
+            }
+            Err(refusal) => Ok(Changed::Refused(refusal, Box::new(job.clone()))),
+        }
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
+        let jobs = locked(&self.jobs);
+        let mut overdue: Vec<_> = jobs.values().filter(|job| job.due_at().is_some_and(|due| due < now)).collect();
+        overdue.sort_by_key(|job| job.due_at());
+        Ok(overdue.into_iter().take(limit).cloned().collect())
+    }
+
+    async fn insert_all_if_absent(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>> {
+        let mut outcomes = vec![];
+        for job in jobs {
+            outcomes.push(self.insert_if_absent(job).await);
+        }
+        outcomes
+    }
+
+    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError> {
+        let mut own_items = locked(&self.own_items);
+        let mut jobs = locked(&self.jobs);
+        if let Some(there) = jobs.get(&job.id) {
+            return Ok(Inserted::AlreadyThere(Box::new(there.clone())));
+        }
+        let Some(key) = own.item.get(&own.key).and_then(serde_json::Value::as_str) else {
+            return Err(StoreError::Refused("the item has no key".into()));
+        };
+        if own_items.contains_key(key) {
+            return Err(StoreError::Refused("the item that goes with the job is there already".into()));
+        }
+        own_items.insert(key.to_owned(), own.item.clone());
+        jobs.insert(job.id, job.clone());
+        Ok(Inserted::New)
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        let place = |job: &Job| format!("{:013}#{}", job.created_at.as_millis(), job.id);
+        let jobs = locked(&self.jobs);
+        let listed = jobs.values().filter(|job| job.tenant == query.tenant);
+        let listed = listed.filter(|job| query.lane == Lane::All || job.status() == Status::Failed);
+        let mut listed: Vec<_> = listed.map(|job| (place(job), job)).collect();
+        listed.retain(|(place, _)| query.before.as_ref().is_none_or(|before| place.as_str() < before.as_str()));
+        listed.sort_by(|(one, _), (other, _)| other.cmp(one));
+        listed.truncate(query.limit);
+        let next = listed.last().filter(|_| listed.len() == query.limit).map(|(place, _)| Cursor::at(place));
+        Ok(Page { jobs: listed.into_iter().map(|(_, job)| job.clone()).collect(), next })
+    }
+}
+
+#[async_trait]
+impl Switch for MemoryStore {
+    async fn is_paused(&self) -> Result<bool, StoreError> {
+        Ok(self.paused.load(Ordering::Relaxed))
+    }
+
+    async fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
+        self.paused.store(paused, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Products for MemoryStore {
+    async fn find(&self, tenant: &Tenant, id: ProductId) -> Result<Option<Product>, StoreError> {
+        let key = Product::key(tenant, id);
+        let found = locked(&self.own_items).get(&key).cloned();
+        let product = found.map(serde_json::from_value).transpose();
+        product.map_err(|error| StoreError::Unreadable(key, error.into()))
+    }
+
+    async fn mark_processed(&self, tenant: &Tenant, id: ProductId, at: Timestamp) -> Result<bool, StoreError> {
+        let mut own_items = locked(&self.own_items);
+        let Some(item) = own_items.get_mut(&Product::key(tenant, id)) else { return Ok(false) };
+        if item.get("processed_at").is_none() {
+            item["processed_at"] = at.as_millis().into();
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,82 @@
+//! `file-cleanup`: removes the files of long ago.
+
+use serde::Deserialize;
+
+use crate::files::FileName;
+use crate::invalid::{InvalidField, read_fields};
+use crate::job_type::Payload;
+
+/// The longest ago that can be asked for, in days.
+pub const MOST_DAYS: u32 = 3650;
+
+/// Which files shall go: those below the deployment's place for files that are old enough, whichever job made them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileCleanup {
+    /// Written last more than so many days ago, 1 to [`MOST_DAYS`]; a day is 24 hours.
+    pub older_than_days: u32,
+    /// Only those whose name starts like this: `reports/`, for one.
+    #[serde(default)]
+    pub prefix: String,
+    /// Only count them.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl Payload for FileCleanup {
+    const NAME: &'static str = "file-cleanup";
+    const SCHEMA: &'static str = r#"{
+        "description": "Deletes the files below the deployment's place for files that are older than some days.",
+        "type": "object", "required": ["older_than_days"], "additionalProperties": false,
+        "properties": {
+            "older_than_days": { "type": "integer", "minimum": 1, "maximum": 3650 },
+            "prefix": { "description": "Only those whose name starts like this.", "type": "string", "maxLength": 512,
+                "pattern": "^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?)?$" },
+            "dry_run": { "description": "Only count them.", "type": "boolean" }
+        }
+    }"#;
+    const EXAMPLE: &'static str = r#"{"older_than_days":30,"prefix":"reports/","dry_run":true}"#;
+    const TIMEOUT_SECONDS: u32 = 50;
+
+    fn parse(json: &str) -> Result<Self, InvalidField> {
+        let cleanup: Self = read_fields(json)?;
+        if !(1..=MOST_DAYS).contains(&cleanup.older_than_days) {
+            return Err(InvalidField::new("older_than_days", format!("must be from 1 to {MOST_DAYS}")));
+        }
+        let prefix = cleanup.prefix.strip_suffix('/').unwrap_or(&cleanup.prefix);
+        if !cleanup.prefix.is_empty() && FileName::parse(prefix).is_none() {
+            return Err(InvalidField::new("prefix", format!("does not fit: {}", FileName::FORM)));
+        }
+        Ok(cleanup)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_or_some_and_in_earnest_unless_said_otherwise() {
+        let all = FileCleanup::parse(r#"{"older_than_days":30}"#).expect("fits");
+        assert_eq!((all.older_than_days, all.prefix.as_str(), all.dry_run), (30, "", false));
+        for prefix in ["reports/", "reports", "2026/03/", ".part-"] {
+            let json = serde_json::json!({ "older_than_days": 1, "prefix": prefix, "dry_run": true }).to_string();
+            assert_eq!(FileCleanup::parse(&json).expect(prefix).prefix, prefix);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let of = |json: &str| FileCleanup::parse(json).expect_err(json).within("payload").to_string();
+        assert_eq!(of("{}"), "`payload.older_than_days` is required");
+        for days in [0, 3651] {
+            let json = format!(r#"{{"older_than_days":{days}}}"#);
+            assert_eq!(of(&json), "`payload.older_than_days` must be from 1 to 3650");
+        }
+        for prefix in ["/", "../", "/etc/", "a//", "reports/*"] {
+            let json = serde_json::json!({ "older_than_days": 1, "prefix": prefix }).to_string();
+            assert!(of(&json).starts_with("`payload.prefix` does not fit: a file name is"), "{prefix:?}");
+        }
+        assert_eq!(of(r#"{"older_than_days":1,"force":true}"#), "`payload.force` is not a known field");
+    }
+}

@@ -1,0 +1,170 @@
+//! `image-thumbnail`: a smaller picture of a picture.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::files::FileName;
+use crate::invalid::{InvalidField, read_fields};
+use crate::job_type::Payload;
+
+/// The longest side that a thumbnail may have, in pixels.
+pub const LONGEST_SIDE: u32 = 2048;
+
+/// A picture, and how much room its smaller one may take. It keeps the picture's proportions and is never larger than
+/// it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageThumbnail {
+    /// Where the picture is.
+    pub source: Picture,
+    /// The most pixels from left to right, 1 to [`LONGEST_SIDE`].
+    pub width: u32,
+    /// The most pixels from top to bottom, 1 to [`LONGEST_SIDE`].
+    pub height: u32,
+    /// What the thumbnail is written as; unless it is said, what the picture is.
+    pub format: Option<PictureFormat>,
+}
+
+/// Where a picture is.
+#[derive(PartialEq, Eq)]
+pub enum Picture {
+    /// In a file below the deployment's place for files: `"photos/cat.jpg"`.
+    File(FileName),
+    /// In the payload itself: `{"base64":"iVBORw0…"}`.
+    Sent(Vec<u8>),
+}
+
+/// The formats that are read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PictureFormat {
+    /// PNG.
+    Png,
+    /// JPEG. It knows no transparency: what is behind the picture becomes white.
+    Jpeg,
+    /// WebP, written without loss.
+    Webp,
+}
+
+impl Payload for ImageThumbnail {
+    const NAME: &'static str = "image-thumbnail";
+    const SCHEMA: &'static str = r#"{
+        "description": "A smaller picture of a PNG, JPEG or WebP picture, with the same proportions.",
+        "type": "object", "required": ["source", "width", "height"], "additionalProperties": false,
+        "properties": {
+            "source": { "description": "A file below the deployment's place for files; or the file itself.", "anyOf": [
+                { "type": "string", "maxLength": 512, "pattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$" },
+                { "type": "object", "required": ["base64"], "additionalProperties": false,
+                  "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } } ] },
+            "width": { "description": "The most pixels across.", "type": "integer", "minimum": 1, "maximum": 2048 },
+            "height": { "description": "The most pixels down.", "type": "integer", "minimum": 1, "maximum": 2048 },
+            "format": { "description": "Unless it is said, the picture's own.", "enum": ["png", "jpeg", "webp", null] }
+        }
+    }"#;
+    const EXAMPLE: &'static str = r#"{"source":"photos/cat.jpg","width":320,"height":240,"format":"webp"}"#;
+    /// Jobs of one batch open their pictures one after another.
+    const TIMEOUT_SECONDS: u32 = 50;
+
+    fn parse(json: &str) -> Result<Self, InvalidField> {
+        let thumbnail: Self = read_fields(json)?;
+        for (field, side) in [("width", thumbnail.width), ("height", thumbnail.height)] {
+            if !(1..=LONGEST_SIDE).contains(&side) {
+                return Err(InvalidField::new(field, format!("must be from 1 to {LONGEST_SIDE}")));
+            }
+        }
+        Ok(thumbnail)
+    }
+}
+
+impl fmt::Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(name) => f.debug_tuple("File").field(name).finish(),
+            Self::Sent(content) => write!(f, "Sent({} bytes)", content.len()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Picture {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PictureVisitor)
+    }
+}
+
+struct PictureVisitor;
+
+impl<'de> Visitor<'de> for PictureVisitor {
+    type Value = Picture;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a file name, or an object with the file itself in `base64`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Picture, E> {
+        FileName::parse(text).map(Picture::File).ok_or_else(|| E::custom(FileName::FORM))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Picture, A::Error> {
+        let Sent { base64 } = Sent::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Picture::Sent(base64.0))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sent {
+    base64: Base64,
+}
+
+struct Base64(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Self).map_err(|_| D::Error::custom("it is not base64 with padding"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_in_a_file_or_in_the_payload() {
+        let json = r#"{"source":"photos/cat.jpg","width":200,"height":2048}"#;
+        let thumbnail = ImageThumbnail::parse(json).expect("fits");
+        assert_eq!(thumbnail.source, Picture::File(FileName::parse("photos/cat.jpg").expect("a name")));
+        assert_eq!((thumbnail.width, thumbnail.height, thumbnail.format), (200, 2048, None));
+        let json = r#"{"source":{"base64":"iVBORw=="},"width":1,"height":1,"format":"webp"}"#;
+        let thumbnail = ImageThumbnail::parse(json).expect("fits");
+        assert_eq!(thumbnail.source, Picture::Sent(b"\x89PNG".to_vec()));
+        assert_eq!(thumbnail.format, Some(PictureFormat::Webp));
+        assert_eq!(format!("{:?}", thumbnail.source), "Sent(4 bytes)");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let of = |json: &str| ImageThumbnail::parse(json).expect_err(json).within("payload").to_string();
+        assert_eq!(of(r#"{"width":1,"height":1}"#), "`payload.source` is required");
+        assert_eq!(of(r#"{"source":"a","width":0,"height":1}"#), "`payload.width` must be from 1 to 2048");
+        assert_eq!(of(r#"{"source":"a","width":1,"height":2049}"#), "`payload.height` must be from 1 to 2048");
+        assert_eq!(of(r#"{"source":{},"width":1,"height":1}"#), "`payload.source.base64` is required");
+        for source in ["../a.png", "/etc/passwd", "https://example.com/a.png", ""] {
+            let json = serde_json::json!({ "source": source, "width": 1, "height": 1 }).to_string();
+            assert_eq!(of(&json), format!("`payload.source` does not fit: {}", FileName::FORM));
+        }
+        assert_eq!(
+            of(r#"{"source":{"base64":"iVBORw"},"width":1,"height":1}"#),
+            "`payload.source.base64` does not fit: it is not base64 with padding"
+        );
+        assert!(
+            of(r#"{"source":"a","width":1,"height":1,"format":"gif"}"#).starts_with("`payload.format` does not fit")
+        );
+        assert!(of(r#"{"source":7,"width":1,"height":1}"#).starts_with("`payload.source` does not fit: invalid type"));
+    }
+}

@@ -1,0 +1,29 @@
+//! `product-processing`: what is to be done once about a product that was stored together with this job.
+
+use serde::Deserialize;
+
+use crate::invalid::{InvalidField, read_fields};
+use crate::job_type::Payload;
+use crate::product::ProductId;
+
+/// Names the product.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductProcessing {
+    /// Its id.
+    pub product_id: ProductId,
+}
+
+impl Payload for ProductProcessing {
+    const NAME: &'static str = "product-processing";
+    const SCHEMA: &'static str = r#"{
+        "description": "Names a product. POST /products makes the job together with it.",
+        "type": "object", "required": ["product_id"], "additionalProperties": false,
+        "properties": { "product_id": { "type": "string", "format": "uuid" } }
+    }"#;
+    const EXAMPLE: &'static str = r#"{"product_id":"01938e5c-7a00-7000-8000-000000000000"}"#;
+
+    fn parse(json: &str) -> Result<Self, InvalidField> {
+        read_fields(json)
+    }
+}

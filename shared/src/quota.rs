@@ -1,0 +1,134 @@
+//! How many jobs a tenant may submit in one minute: the port that counts them, in memory and as a contract.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::id::Tenant;
+use crate::ports::StoreError;
+use crate::time::Timestamp;
+
+/// Counts the jobs that each tenant submits, minute by minute.
+#[async_trait]
+pub trait QuotaStore: Send + Sync {
+    /// Counts `jobs` more for this tenant in the minute that began at `minute`, if that makes no more than `limit`;
+    /// else counts none of them. One atomic step: however many ask at once, never are more than `limit` granted.
+    ///
+    /// After an error they may or may not be counted. To ask again may count them twice, which grants a tenant less
+    /// than its limit, never more.
+    async fn take(&self, tenant: &Tenant, minute: Timestamp, jobs: u32, limit: u32) -> Result<Taken, StoreError>;
+}
+
+/// What came of asking for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The jobs are counted, and may be submitted.
+    Granted,
+    /// There is no room for all of them in this minute. None is counted.
+    LimitReached,
+}
+
+/// What one count is about.
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// When the minute began that `time` is in.
+pub fn minute_of(time: Timestamp) -> Timestamp {
+    let into_the_minute = time.as_millis().rem_euclid(60_000);
+    time - Duration::from_millis(into_the_minute.unsigned_abs())
+}
+
+/// A [`QuotaStore`] in memory. It forgets nothing, so it is for tests.
+#[derive(Debug, Default)]
+pub struct MemoryQuotas(Mutex<BTreeMap<(Tenant, Timestamp), u32>>);
+
+#[async_trait]
+impl QuotaStore for MemoryQuotas {
+    async fn take(&self, tenant: &Tenant, minute: Timestamp, jobs: u32, limit: u32) -> Result<Taken, StoreError> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry((tenant.clone(), minute)).or_default();
+        match count.checked_add(jobs).filter(|sum| *sum <= limit) {
+            Some(sum) => {
+                *count = sum;
+                Ok(Taken::Granted)
+            }
+            None => Ok(Taken::LimitReached),
+        }
+    }
+}
+
+/// What every [`QuotaStore`] must do, as a suite that panics where one does not. Needs a store that has counted
+/// nothing, and leaves some counts behind.
+pub async fn contract(store: &dyn QuotaStore) {
+    jobs_are_granted_up_to_the_limit(store).await;
+    jobs_asked_for_together_are_granted_together_or_not_at_all(store).await;
+    tenants_and_minutes_are_counted_apart(store).await;
+    another_limit_counts_what_was_granted_before(store).await;
+}
+
+/// When the story of the suite begins.
+const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+async fn jobs_are_granted_up_to_the_limit(store: &dyn QuotaStore) {
+    let tenant = tenant("single");
+    for _ in 0..3 {
+        assert_eq!(take(store, &tenant, START, 1, 3).await, Taken::Granted);
+    }
+    for _ in 0..2 {
+        assert_eq!(take(store, &tenant, START, 1, 3).await, Taken::LimitReached);
+    }
+}
+
+async fn jobs_asked_for_together_are_granted_together_or_not_at_all(store: &dyn QuotaStore) {
+    let tenant = tenant("together");
+    assert_eq!(take(store, &tenant, START, 11, 10).await, Taken::LimitReached, "more than there ever is");
+    assert_eq!(take(store, &tenant, START, 7, 10).await, Taken::Granted);
+    assert_eq!(take(store, &tenant, START, 4, 10).await, Taken::LimitReached);
+    assert_eq!(take(store, &tenant, START, 3, 10).await, Taken::Granted, "what was refused is not counted");
+    assert_eq!(take(store, &tenant, START, 1, 10).await, Taken::LimitReached);
+}
+
+async fn tenants_and_minutes_are_counted_apart(store: &dyn QuotaStore) {
+    let (one, other) = (tenant("one"), tenant("other"));
+    for (tenant, minute) in [(&one, START), (&other, START), (&one, START + MINUTE)] {
+        assert_eq!(take(store, tenant, minute, 1, 1).await, Taken::Granted, "{tenant} {minute}");
+        assert_eq!(take(store, tenant, minute, 1, 1).await, Taken::LimitReached, "{tenant} {minute}");
+    }
+}
+
+async fn another_limit_counts_what_was_granted_before(store: &dyn QuotaStore) {
+    let tenant = tenant("redeployed");
+    assert_eq!(take(store, &tenant, START, 5, 5).await, Taken::Granted);
+    assert_eq!(take(store, &tenant, START, 1, 3).await, Taken::LimitReached, "less than is counted already");
+    assert_eq!(take(store, &tenant, START, 3, 8).await, Taken::Granted);
+    assert_eq!(take(store, &tenant, START, 1, 8).await, Taken::LimitReached);
+}
+
+#[expect(clippy::expect_used, reason = "to panic is what a failed contract does")]
+fn tenant(name: &str) -> Tenant {
+    Tenant::named(name).expect("a name")
+}
+
+#[expect(clippy::expect_used, reason = "to panic is what a failed contract does")]
+async fn take(store: &dyn QuotaStore, tenant: &Tenant, minute: Timestamp, jobs: u32, limit: u32) -> Taken {
+    store.take(tenant, minute, jobs, limit).await.expect("answers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_memory_keeps_the_contract() {
+        contract(&MemoryQuotas::default()).await;
+    }
+
+    #[test]
+    fn a_minute_begins_at_its_full_second() {
+        let minute = |text| minute_of(Timestamp::parse_rfc3339(text).expect(text)).to_string();
+        assert_eq!(minute("2026-03-01T12:34:00Z"), "2026-03-01T12:34:00.000Z");
+        assert_eq!(minute("2026-03-01T12:34:59.999Z"), "2026-03-01T12:34:00.000Z");
+        assert_eq!(minute("1969-12-31T23:59:30Z"), "1969-12-31T23:59:00.000Z", "before the epoch, too");
+    }
+}

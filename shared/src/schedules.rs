@@ -1,0 +1,381 @@
+//! Where schedules are kept, and the making of their jobs: the port, an adapter in memory, and the contract suite that
+//! every adapter passes.
+//!
+//! A run is brought about in three steps, each of which may be the last one of its process: its job is stored
+//! ([`make_jobs`]), workers are told ([`announcement`]), and the schedule moves on ([`Schedule::advanced`], by
+//! [`ScheduleStore::put_if_unchanged`]). Until the last step the schedule stays due, and whoever looks next begins with
+//! the first: it finds the job stored, because its id follows from the run, tells the workers once more, which does no
+//! harm, and goes on. Any number of processes at once come to the same jobs.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::id::Tenant;
+use crate::job::{Job, State};
+use crate::ports::{Inserted, JobStore, Message, StoreError};
+use crate::schedule::{Due, Schedule, ScheduleKey, ScheduleName};
+use crate::submission::Rejection;
+use crate::sweep::queue_delay;
+use crate::time::Timestamp;
+
+/// The schedules.
+#[async_trait]
+pub trait ScheduleStore: Send + Sync {
+    /// The schedule as it is now; everything that was written before this call is seen.
+    async fn find(&self, key: &ScheduleKey) -> Result<Option<Schedule>, StoreError>;
+
+    /// Stores the schedule, in one atomic step, if what is there is still the one that was `seen` (`None`: that there
+    /// was none). Says whether it is stored. After an error it may or may not be; to ask again with the same schedule
+    /// is safe, and succeeds if it is there already.
+    async fn put_if_unchanged(&self, schedule: &Schedule, seen: Option<&Schedule>) -> Result<bool, StoreError>;
+
+    /// Deletes it. Says whether it was there.
+    async fn delete(&self, key: &ScheduleKey) -> Result<bool, StoreError>;
+
+    /// The schedules of one tenant by name, those after `after`, `limit` at most. One that was made or deleted in the
+    /// last seconds may be missing; what is there is as it is now.
+    async fn list(
+        &self,
+        tenant: &Tenant,
+        after: Option<&ScheduleName>,
+        limit: usize,
+    ) -> Result<SchedulePage, StoreError>;
+
+    /// The schedules of all tenants that are due before `now`, those that have been due longest first, `limit` at most.
+    /// One that has changed in the last seconds may be missing, or be due no longer.
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<ScheduleKey>, StoreError>;
+}
+
+/// Some schedules of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulePage {
+    /// The schedules, by name.
+    pub schedules: Vec<Schedule>,
+    /// The name after which the next page begins; `None` if this one is the last.
+    pub next: Option<ScheduleName>,
+}
+
+/// A job of one run of a schedule, stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The job, as it is.
+    pub job: Job,
+    /// Whether it was stored only now.
+    pub is_new: bool,
+}
+
+/// Why the jobs of a schedule were not made.
+#[derive(Debug, thiserror::Error)]
+pub enum NotMade {
+    /// The store of the jobs failed. The same call may succeed later.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// This build takes no such job. The build that took the schedule did: another version, in the midst of a
+    /// deployment perhaps.
+    #[error("its job does not fit any more, because of `{0}`")]
+    Unusable(String),
+}
+
+/// Stores the jobs of the runs that are `due`, each exactly once: those that are there already are left as they are.
+/// After an error some may have been stored.
+pub async fn make_jobs(
+    schedule: &Schedule,
+    due: &Due,
+    jobs: &dyn JobStore,
+    now: Timestamp,
+) -> Result<Vec<Made>, NotMade> {
+    let mut made = vec![];
+    for run in &due.runs {
+        // Only the field's name: what is in it is the owner's own.
+        let job = schedule.job_of(*run, now).map_err(|rejection| match rejection {
+            Rejection::NotJson(_) => NotMade::Unusable("job".to_owned()),
+            Rejection::Field(invalid) => NotMade::Unusable(invalid.within("job").field),
+        })?;
+        made.push(match jobs.insert_if_absent(&job).await? {
+            Inserted::New => Made { job, is_new: true },
+            Inserted::AlreadyThere(there) => Made { job: *there, is_new: false },
+        });
+    }
+    Ok(made)
+}
+
+/// The message by which workers hear of a run's job at its time. `None` if they have heard of it: it has been started,
+/// or has ended.
+pub fn announcement(job: &Job, now: Timestamp) -> Option<Message> {
+    match job.state {
+        State::Pending { not_before, .. } if job.attempts == 0 => {
+            queue_delay(not_before, now).map(|delay| Message { job_id: job.id, delay })
+        }
+        State::Pending { .. }
+        | State::Processing { .. }
+        | State::Completed { .. }
+        | State::Failed { .. }
+        | State::Cancelled { .. } => None,
+    }
+}
+
+/// A [`ScheduleStore`] in memory.
+#[derive(Debug, Default)]
+pub struct MemorySchedules(Mutex<BTreeMap<ScheduleKey, Schedule>>);
+
+impl MemorySchedules {
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<ScheduleKey, Schedule>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ScheduleStore for MemorySchedules {
+    async fn find(&self, key: &ScheduleKey) -> Result<Option<Schedule>, StoreError> {
+        Ok(self.locked().get(key).cloned())
+    }
+
+    async fn put_if_unchanged(&self, schedule: &Schedule, seen: Option<&Schedule>) -> Result<bool, StoreError> {
+        let mut schedules = self.locked();
+        let there = schedules.get(&schedule.key);
+        let unchanged =
+            there.map(|there| (there.created_at, there.version)) == seen.map(|seen| (seen.created_at, seen.version));
+        let is_there_already = there == Some(schedule);
+        if unchanged {
+            schedules.insert(schedule.key.clone(), schedule.clone());
+        }
+        Ok(unchanged || is_there_already)
+    }
+
+    async fn delete(&self, key: &ScheduleKey) -> Result<bool, StoreError> {
+        Ok(self.locked().remove(key).is_some())
+    }
+
+    async fn list(
+        &self,
+        tenant: &Tenant,
+        after: Option<&ScheduleName>,
+        limit: usize,
+    ) -> Result<SchedulePage, StoreError> {
+        let all = self.locked();
+        let mut listed: Vec<_> = all.values().filter(|schedule| schedule.key.tenant == *tenant).cloned().collect();
+        listed.retain(|schedule| after.is_none_or(|after| schedule.key.name > *after));
+        let more = listed.len() > limit;
+        listed.truncate(limit);
+        let next = listed.last().filter(|_| more).map(|schedule| schedule.key.name.clone());
+        Ok(SchedulePage { schedules: listed, next })
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<ScheduleKey>, StoreError> {
+        let all = self.locked();
+        let mut due: Vec<_> = all.values().filter(|schedule| schedule.due_at().is_some_and(|due| due < now)).collect();
+        due.sort_by_key(|schedule| schedule.due_at());
+        Ok(due.into_iter().take(limit).map(|schedule| schedule.key.clone()).collect())
+    }
+}
+
+/// What every [`ScheduleStore`] must do, as a suite that panics where one does not. Needs a store without schedules,
+/// and leaves none behind.
+pub mod contract {
+    #![expect(clippy::expect_used, reason = "to panic is what a failed contract does")]
+
+    use std::time::Duration;
+
+    use super::{SchedulePage, ScheduleStore};
+    use crate::id::Tenant;
+    use crate::schedule::{Definition, LOOK_AHEAD, Schedule, ScheduleKey, ScheduleName};
+    use crate::time::Timestamp;
+
+    /// When the story of the suite begins: 2027-01-15T08:00:00Z.
+    const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// The suite.
+    pub async fn schedule_store(store: &dyn ScheduleStore) {
+        a_stored_schedule_reads_back_as_it_was(store).await;
+        of_two_writers_who_saw_the_same_one_succeeds(store).await;
+        a_schedule_made_again_is_another(store).await;
+        schedules_are_due_ahead_of_their_runs(store).await;
+        schedules_are_listed_by_name_in_pages(store).await;
+    }
+
+    async fn a_stored_schedule_reads_back_as_it_was(store: &dyn ScheduleStore) {
+        let new = schedule("default", "as-it-was", "0,30 9-17 * * MON-FRI");
+        assert_eq!(store.find(&new.key).await.expect("answers"), None);
+        assert!(put(store, &new, None).await);
+        assert_eq!(store.find(&new.key).await.expect("answers").as_ref(), Some(&new));
+        let other = ScheduleKey { tenant: tenant("other"), ..new.key.clone() };
+        assert_eq!(store.find(&other).await.expect("answers"), None, "another's schedule is not there");
+
+        let paused = new.paused(START + MINUTE).expect("it was not paused");
+        assert!(put(store, &paused, Some(&new)).await);
+        assert_eq!(store.find(&new.key).await.expect("answers").as_ref(), Some(&paused));
+        let resumed = paused.resumed(START + MINUTE * 2).expect("it was paused");
+        let advanced = resumed.advanced(&resumed.due(START + MINUTE * 180));
+        assert!(put(store, &advanced, Some(&paused)).await);
+        assert_eq!(store.find(&new.key).await.expect("answers").as_ref(), Some(&advanced));
+        delete(store, &new).await;
+    }
+
+    async fn of_two_writers_who_saw_the_same_one_succeeds(store: &dyn ScheduleStore) {
+        let new = schedule("default", "contended", "0 * * * *");
+        let another = Schedule { created_at: START - MINUTE, ..new.clone() };
+        assert!(put(store, &new, None).await);
+        assert!(put(store, &new, None).await, "the same again, its answer having been lost");
+        assert!(!put(store, &another, None).await, "there is one already");
+
+        let paused = new.paused(START + MINUTE).expect("it was not paused");
+        let advanced = new.advanced(&new.due(START + MINUTE * 60));
+        assert!(put(store, &paused, Some(&new)).await);
+        assert!(put(store, &paused, Some(&new)).await, "the same again");
+        assert!(!put(store, &advanced, Some(&new)).await, "it is no longer as it was seen");
+        assert_eq!(store.find(&new.key).await.expect("answers").as_ref(), Some(&paused));
+        delete(store, &new).await;
+        assert!(!put(store, &advanced, Some(&new)).await, "what is deleted stays deleted");
+        assert_eq!(store.find(&new.key).await.expect("answers"), None);
+    }
+
+    async fn a_schedule_made_again_is_another(store: &dyn ScheduleStore) {
+        let first = schedule("default", "again", "0 * * * *");
+        assert!(put(store, &first, None).await);
+        delete(store, &first).await;
+        let second = Schedule { created_at: START + MINUTE, ..first.clone() };
+        assert!(put(store, &second, None).await);
+        let advanced = first.advanced(&first.due(START + MINUTE * 60));
+        assert!(!put(store, &advanced, Some(&first)).await, "though their versions are equal");
+        assert_eq!(store.find(&first.key).await.expect("answers").as_ref(), Some(&second));
+        delete(store, &second).await;
+    }
+
+    async fn schedules_are_due_ahead_of_their_runs(store: &dyn ScheduleStore) {
+        let hourly = schedule("default", "hourly", "0 * * * *");
+        let half_past = schedule("other", "half-past", "30 * * * *");
+        for new in [&hourly, &half_past] {
+            assert!(put(store, new, None).await);
+        }
+        let (half_past_8, nine) = (START + MINUTE * 30, START + MINUTE * 60);
+        let moment = Duration::from_millis(1);
+        assert_eq!(due(store, half_past_8 - LOOK_AHEAD, 10).await, [], "due is not yet overdue");
+        assert_eq!(due(store, half_past_8 - LOOK_AHEAD + moment, 10).await, [half_past.key.clone()]);
+        assert_eq!(due(store, nine, 10).await, [half_past.key.clone(), hourly.key.clone()], "the longest due first");
+        assert_eq!(due(store, nine, 1).await, [half_past.key.clone()], "no more than asked for");
+
+        let advanced = half_past.advanced(&half_past.due(nine));
+        assert!(put(store, &advanced, Some(&half_past)).await);
+        assert_eq!(due(store, nine, 10).await, [hourly.key.clone()]);
+        let paused = hourly.paused(nine).expect("it was not paused");
+        assert!(put(store, &paused, Some(&hourly)).await);
+        assert_eq!(due(store, nine, 10).await, [], "what is paused is never due");
+        let resumed = paused.resumed(nine).expect("it was paused");
+        assert!(put(store, &resumed, Some(&paused)).await);
+        assert_eq!(due(store, nine + MINUTE * 60, 10).await, [advanced.key.clone(), resumed.key.clone()]);
+        delete(store, &advanced).await;
+        delete(store, &resumed).await;
+        assert_eq!(due(store, nine + MINUTE * 60, 10).await, []);
+    }
+
+    async fn schedules_are_listed_by_name_in_pages(store: &dyn ScheduleStore) {
+        let names = ["a", "a-1", "b", "b0", "c"];
+        let mut all = vec![];
+        for name in names.iter().rev() {
+            let new = schedule("default", name, "0 * * * *");
+            assert!(put(store, &new, None).await);
+            all.insert(0, new);
+        }
+        let others = schedule("other", "b", "0 * * * *");
+        assert!(put(store, &others, None).await);
+
+        let tenant = Tenant::only();
+        let whole = store.list(&tenant, None, 10).await.expect("answers");
+        assert_eq!(whole, SchedulePage { schedules: all.clone(), next: None });
+        for limit in [1, 2, 5] {
+            let (mut found, mut after) = (vec![], None);
+            loop {
+                let page = store.list(&tenant, after.as_ref(), limit).await.expect("answers");
+                assert!(page.schedules.len() <= limit);
+                found.extend(page.schedules);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, all, "in pages of {limit}");
+        }
+        for schedule in &all {
+            delete(store, schedule).await;
+        }
+        delete(store, &others).await;
+        assert_eq!(store.list(&tenant, None, 10).await.expect("answers").schedules, []);
+    }
+
+    async fn put(store: &dyn ScheduleStore, schedule: &Schedule, seen: Option<&Schedule>) -> bool {
+        store.put_if_unchanged(schedule, seen).await.expect("answers")
+    }
+
+    async fn due(store: &dyn ScheduleStore, now: Timestamp, limit: usize) -> Vec<ScheduleKey> {
+        store.due(now, limit).await.expect("answers")
+    }
+
+    async fn delete(store: &dyn ScheduleStore, schedule: &Schedule) {
+        assert!(store.delete(&schedule.key).await.expect("answers"), "it was there");
+        assert!(!store.delete(&schedule.key).await.expect("answers"), "it is there no longer");
+    }
+
+    fn tenant(name: &str) -> Tenant {
+        Tenant::named(name).expect("a name")
+    }
+
+    fn schedule(tenant_name: &str, name: &str, cron: &str) -> Schedule {
+        let job = "{\"type\":\"csv-generation\",\"payload\":{\"\u{fffe}\":1.10}}";
+        let body = format!(r#"{{"cron":"{cron}","time_zone":"Europe/Berlin","job":{job}}}"#);
+        let definition = Definition::parse(body.as_bytes(), START).expect("fits");
+        let name = ScheduleName::parse(name).expect("a name");
+        Schedule::new(ScheduleKey { tenant: tenant(tenant_name), name }, definition, START)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::memory::MemoryStore;
+    use crate::schedule::Definition;
+
+    #[tokio::test]
+    async fn schedules_in_memory_keep_the_contract() {
+        contract::schedule_store(&MemorySchedules::default()).await;
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn every_minute() -> Schedule {
+        let body = br#"{"cron":"* * * * *","job":{"type":"csv-generation","payload":{"a":1}}}"#;
+        let key = ScheduleKey { tenant: Tenant::only(), name: ScheduleName::parse("often").expect("a name") };
+        Schedule::new(key, Definition::parse(body, NOW).expect("fits"), NOW)
+    }
+
+    #[tokio::test]
+    async fn making_the_jobs_again_makes_no_others() {
+        let (jobs, schedule) = (MemoryStore::default(), every_minute());
+        let due = schedule.due(NOW + Duration::from_secs(30));
+        let made = make_jobs(&schedule, &due, &jobs, NOW).await.expect("made");
+        assert_eq!(made.iter().map(|made| made.is_new).collect::<Vec<_>>(), [true, true]);
+        let again = make_jobs(&schedule, &due, &jobs, NOW + Duration::from_secs(5)).await.expect("made");
+        assert_eq!(again.iter().map(|made| made.is_new).collect::<Vec<_>>(), [false, false]);
+        assert_eq!(jobs.all().len(), 2);
+        for (first, second) in made.iter().zip(&again) {
+            assert_eq!(first.job, second.job, "what is there stays as it is");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_is_announced_for_its_second_until_it_has_been_started() {
+        let (jobs, schedule) = (MemoryStore::default(), every_minute());
+        let made = make_jobs(&schedule, &schedule.due(NOW), &jobs, NOW).await.expect("made");
+        let job = &made[0].job;
+        let delay = |rest: u64| Some(Message { job_id: job.id, delay: Duration::from_secs(rest) });
+        assert_eq!(announcement(job, NOW), delay(60));
+        assert_eq!(announcement(job, NOW + Duration::from_secs(59)), delay(1));
+        assert_eq!(announcement(job, NOW + Duration::from_secs(61)), delay(0));
+        let started = Job { attempts: 1, ..job.clone() };
+        assert_eq!(announcement(&started, NOW), None);
+    }
+}

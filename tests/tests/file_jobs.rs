@@ -1,0 +1,85 @@
+//! The job types that are about files, from request to file.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use shared::id::JobId;
+use shared::job::{State, Status};
+use tests::world::World;
+
+/// What the job resulted in, once it is completed.
+async fn result_of(world: &World, id: JobId) -> Value {
+    while world.deliver().await > 0 {}
+    let job = world.job(id).await;
+    let State::Completed { result, .. } = &job.state else { panic!("{job:?}") };
+    serde_json::from_str(result.as_str()).expect("JSON")
+}
+
+#[tokio::test]
+async fn a_picture_becomes_a_smaller_one() {
+    // A picture of one pixel.
+    const PNG: &str =
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let world = World::new();
+    let payload = json!({ "source": { "base64": PNG }, "width": 10, "height": 10, "format": "webp" });
+    let id = world.submit(&json!({ "type": "image-thumbnail", "payload": payload }).to_string()).await;
+    let result = result_of(&world, id).await;
+    assert_eq!(result, json!({ "file": format!("output/{id}.webp"), "width": 1, "height": 1 }));
+
+    let again = json!({ "source": format!("{id}.webp"), "width": 1, "height": 1, "format": "png" });
+    let id = world.submit(&json!({ "type": "image-thumbnail", "payload": again }).to_string()).await;
+    assert_eq!(result_of(&world, id).await["file"], format!("output/{id}.png"));
+
+    let none = json!({ "source": "none.png", "width": 1, "height": 1 });
+    let id = world.submit(&json!({ "type": "image-thumbnail", "payload": none }).to_string()).await;
+    world.deliver().await;
+    let job = world.job(id).await;
+    assert_eq!((job.status(), job.error.as_deref()), (Status::Failed, Some("there is no such file: none.png")));
+}
+
+#[tokio::test]
+async fn a_report_says_how_the_jobs_went() {
+    let world = World::new();
+    for score in 0..3 {
+        world.submit(&format!(r#"{{"type":"csv-generation","payload":{{"score":{score}}}}}"#)).await;
+    }
+    world.submit(r#"{"type":"csv-generation","payload":{"late":1},"delay_seconds":600}"#).await;
+    while world.deliver().await > 0 {}
+    world.clock.advance(Duration::from_secs(1));
+    let id = world.submit(r#"{"type":"report-generation","payload":{"last_hours":1}}"#).await;
+    let result = result_of(&world, id).await;
+    let files = (result["html"].as_str(), result["csv"].as_str());
+    assert_eq!(files, (Some(&*format!("output/{id}.html")), Some(&*format!("output/{id}.csv"))));
+    assert_eq!(result["jobs"], 4);
+    let read = |extension| std::fs::read_to_string(world.folder.path().join(format!("output/{id}.{extension}")));
+    let table = read("csv").expect("a table");
+    assert!(table.contains("\ncsv-generation,4,3,0,0,1,3,"), "{table}");
+    assert!(read("html").expect("a page").contains("<dt>accepted</dt><dd>4</dd>"));
+}
+
+#[tokio::test]
+async fn old_files_are_cleaned_away() {
+    let world = World::new();
+    let made = world.submit(r#"{"type":"csv-generation","payload":{"a":1}}"#).await;
+    result_of(&world, made).await;
+    let file = world.folder.path().join(format!("output/{made}.csv"));
+    // The world's clock stands still in 2027, ahead of the machine's.
+    let day = Duration::from_secs(24 * 60 * 60);
+    let set = |time| std::fs::File::options().write(true).open(&file).expect("opens").set_modified(time).expect("set");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_000);
+    for (age, cleaned) in [(day * 29, 0), (day * 31, 1)] {
+        set(now - age);
+        let id = world.submit(r#"{"type":"file-cleanup","payload":{"older_than_days":30}}"#).await;
+        assert_eq!(result_of(&world, id).await["deleted"], cleaned);
+    }
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn a_file_of_many_rows_is_made_in_parts() {
+    let world = World::new();
+    let id = world.submit(r#"{"type":"rehearsal","payload":{"rows":400000}}"#).await;
+    assert_eq!(result_of(&world, id).await, json!({ "attempt": 1, "file": format!("output/{id}.csv") }));
+    let file = std::fs::read_to_string(world.folder.path().join(format!("output/{id}.csv"))).expect("a file");
+    assert!(file.starts_with("row,square\n1,1\n2,4\n") && file.ends_with("\n400000,160000000000\n"));
+}
