@@ -15,10 +15,10 @@ use serde::Serialize;
 /// Looks at the jobs of a running Dray, and acts on them
 #[derive(Clone, Args)]
 pub struct JobsCommand {
-    /// Where its API is [default: $DRAY_URL, else http://127.0.0.1:3000]
+    /// Where its API is; unless given, what the variable `DRAY_URL` says, or `http://127.0.0.1:3000`
     #[arg(long, global = true)]
     url: Option<String>,
-    /// Shows who asks, where the API wants to know [default: $DRAY_TOKEN]
+    /// Shows who asks, where the API wants to know; unless given, what the variable `DRAY_TOKEN` says
     #[arg(long, global = true)]
     token: Option<String>,
     #[command(subcommand)]

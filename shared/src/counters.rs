@@ -39,12 +39,8 @@ pub trait CounterStore: Send + Sync {
 
     /// What was counted of the events of each minute that begins from `from` on and before `to`, earliest first. Minutes
     /// without any are left out, and so may be those that began longer than [`KEPT`] ago.
-    async fn minutes(
-        &self,
-        tenant: Option<&Tenant>,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<Minute>, StoreError>;
+    async fn minutes(&self, tenant: Option<&Tenant>, from: Timestamp, to: Timestamp)
+    -> Result<Vec<Minute>, StoreError>;
 }
 
 /// How long it is remembered at least which events have been counted: twice as long as a stream keeps its records, and so

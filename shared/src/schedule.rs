@@ -375,9 +375,10 @@ impl Rule {
         // `latest` is a run, and none lies after `end`. Years of missed runs take some forty steps.
         while let Some(run) = self.next_after(latest).filter(|run| *run <= end) {
             let middle = Timestamp::from_millis(i64::midpoint(run.as_millis(), end.as_millis()));
-            match self.next_after(middle).filter(|later| *later <= end) {
-                Some(later) => latest = later,
-                None => (latest, end) = (run, middle),
+            if let Some(later) = self.next_after(middle).filter(|later| *later <= end) {
+                latest = later;
+            } else {
+                (latest, end) = (run, middle);
             }
         }
         latest

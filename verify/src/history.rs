@@ -183,7 +183,7 @@ pub fn records_of(job: &Job) -> Vec<Record> {
             Event::Failed { .. } => records.push(Record::Ended { job: id, status: Status::Failed }),
             Event::CancelRequested { .. } | Event::Rescheduled { .. } | Event::Redriven { .. } => {}
             Event::Cancelled { .. } | Event::Lapsed { .. } => {
-                records.push(Record::Ended { job: id, status: Status::Cancelled })
+                records.push(Record::Ended { job: id, status: Status::Cancelled });
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Everything here runs the code that ships: the transition function, and the handlers of the functions. Only the world
 //! around them is made up, so that it can be as bad as it likes.
 
-#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a check that cannot go on shall say so and stop")]
+#![expect(clippy::expect_used, reason = "a check that cannot go on shall say so and stop")]
 #![expect(clippy::print_stdout, reason = "it reports to the person who started it")]
 
 mod deployment;

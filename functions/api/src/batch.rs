@@ -108,7 +108,8 @@ pub async fn submit_batch(
 /// sweeper announces what was stored.
 async fn store_all(api: &Api, jobs: Vec<(usize, Job)>) -> Vec<(usize, Outcome)> {
     // The table takes no two jobs of one id in one request.
-    let (mut first, mut repeated): (Vec<(usize, Job)>, Vec<(usize, Job)>) = (vec![], vec![]);
+    let mut first: Vec<(usize, Job)> = vec![];
+    let mut repeated = vec![];
     for (index, job) in jobs {
         let group = if first.iter().any(|(_, earlier)| earlier.id == job.id) { &mut repeated } else { &mut first };
         group.push((index, job));

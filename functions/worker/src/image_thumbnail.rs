@@ -399,10 +399,10 @@ mod tests {
     /// The beginning of a PNG file that claims this size.
     fn bomb(width: u32, height: u32) -> Vec<u8> {
         let header = [width.to_be_bytes().as_slice(), &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
-        [b"\x89PNG\r\n\x1a\n".to_vec(), chunk(b"IHDR", &header), chunk(b"IDAT", b"x")].concat()
+        [b"\x89PNG\r\n\x1a\n".to_vec(), chunk(*b"IHDR", &header), chunk(*b"IDAT", b"x")].concat()
     }
 
-    fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn chunk(name: [u8; 4], content: &[u8]) -> Vec<u8> {
         let length = u32::try_from(content.len()).expect("short").to_be_bytes();
         let named = [name.as_slice(), content].concat();
         let checksum = !named.iter().fold(u32::MAX, |checksum, byte| {

@@ -56,7 +56,9 @@ impl SnsPublisher {
             Ok(answer) => {
                 let mut unpublished = vec![];
                 for failed in answer.failed() {
-                    let Some(notice) = failed.id().parse().ok().and_then(|index: usize| batch.get(index)) else { continue };
+                    let Some(notice) = failed.id().parse().ok().and_then(|index: usize| batch.get(index)) else {
+                        continue;
+                    };
                     if failed.sender_fault() {
                         tracing::error!(event.id = %notice.id, error = failed.code(), "event.refused");
                     } else {
@@ -78,7 +80,8 @@ impl SnsPublisher {
 
     /// `None` cannot be: everything that an entry needs is there.
     fn entry(&self, index: usize, notice: &Notice) -> Option<PublishBatchRequestEntry> {
-        let mut entry = PublishBatchRequestEntry::builder().id(index.to_string()).message(serde_json::to_string(notice).ok()?);
+        let mut entry =
+            PublishBatchRequestEntry::builder().id(index.to_string()).message(serde_json::to_string(notice).ok()?);
         let attributes = [
             ("event", notice.event),
             ("job_type", notice.job_type.as_str()),

@@ -39,10 +39,10 @@ async fn each_event_is_counted_in_its_own_minute_and_by_its_type(store: &dyn Cou
     let found = store.totals(Some(&tenant)).await.expect("answers");
     let csv = Counts { accepted: 1, started: 1, completed: 1, ..Counts::default() };
     let mail = Counts { accepted: 1, waiting: 1, ..Counts::default() };
-    assert_eq!(found.by_type.into_iter().collect::<Vec<_>>(), [
-        ("csv-generation".to_owned(), csv),
-        ("email-send".to_owned(), mail)
-    ]);
+    assert_eq!(
+        found.by_type.into_iter().collect::<Vec<_>>(),
+        [("csv-generation".to_owned(), csv), ("email-send".to_owned(), mail)]
+    );
 
     let minutes = store.minutes(Some(&tenant), START, START + MINUTE * 2).await.expect("answers");
     assert_eq!(minutes.iter().map(|minute| minute.begins_at).collect::<Vec<_>>(), [START, START + MINUTE]);
@@ -58,7 +58,10 @@ async fn each_event_is_counted_in_its_own_minute_and_by_its_type(store: &dyn Cou
         waited: Histogram::default(),
     };
     assert_eq!(minutes[1].by_type["csv-generation"], second);
-    assert_eq!(minutes[1].all().counts, Counts { accepted: 1, completed: 1, waiting: 1, running: -1, ..Counts::default() });
+    assert_eq!(
+        minutes[1].all().counts,
+        Counts { accepted: 1, completed: 1, waiting: 1, running: -1, ..Counts::default() }
+    );
     assert_eq!(minutes[1].all().ran.percentile(95), of(3000).percentile(95));
 
     let of_one = store.minutes(Some(&tenant), START + MINUTE, START + MINUTE * 2).await.expect("answers");
@@ -69,8 +72,9 @@ async fn each_event_is_counted_in_its_own_minute_and_by_its_type(store: &dyn Cou
 
 async fn an_event_is_counted_once_however_often_and_in_whatever_company_it_comes(store: &dyn CounterStore) {
     let tenant = tenant("redelivered");
-    let events: Vec<Recorded> =
-        (10..20).flat_map(|number| job(number, &tenant, "csv-generation", &completed(at(number.into()), 10, 20))).collect();
+    let events: Vec<Recorded> = (10..20)
+        .flat_map(|number| job(number, &tenant, "csv-generation", &completed(at(number.into()), 10, 20)))
+        .collect();
     count(store, &events[3..9]).await;
     count(store, &events[8..12]).await;
     count(store, &[&events[..2], &events[..2]].concat()).await;

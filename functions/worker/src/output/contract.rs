@@ -1,6 +1,5 @@
 //! What every place for files must do, as a suite that panics where one does not.
 
-#![expect(clippy::missing_panics_doc, reason = "to panic is what a failed contract does")]
 #![expect(clippy::expect_used, reason = "to panic is what a failed contract does")]
 
 use shared::files::{FileError, FileName, SMALLEST_PART};

@@ -26,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, KeysAndAttributes, ReturnValuesOnConditionCheckFailure as OnRefusal,
     TransactWriteItem, Update,
@@ -57,7 +58,7 @@ const MOST_ITEMS: usize = 100;
 /// How often a transaction is tried that others were in the way of.
 const TRIES: u8 = 8;
 
-/// How long it waits before the second try; twice as long before each further one, 1.3 s in all.
+/// How long it waits after the first try; twice as long after each further one, 2.6 s in all.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
 /// How many items one `BatchGetItem` takes.
@@ -105,9 +106,8 @@ impl CounterStore for DynamoStore {
         to: Timestamp,
     ) -> Result<Vec<Minute>, StoreError> {
         let first = minute_of(from.max(to - KEPT) + (MINUTE - Duration::from_millis(1)));
-        let spans: Vec<_> =
-            std::iter::successors(Some(first), |minute| Some(*minute + MINUTE)).take_while(|minute| *minute < to).collect();
-        let spans: Vec<_> = spans.into_iter().map(Span::Minute).collect();
+        let begun = std::iter::successors(Some(first), |minute| Some(*minute + MINUTE));
+        let spans: Vec<_> = begun.take_while(|minute| *minute < to).map(Span::Minute).collect();
         let mut minutes: BTreeMap<Timestamp, BTreeMap<String, Tally>> = BTreeMap::new();
         for item in self.find_sums(sums_of(tenant, &spans)).await? {
             let Some(begins_at) = minute_in(&item) else { continue };
@@ -133,7 +133,8 @@ impl DynamoStore {
             let transaction = transaction.set_transact_items(Some(plan.to_items(&self.table, now)?));
             // The SDK gives it a token: if an answer gets lost and the SDK asks again, it is the same transaction.
             let Err(error) = transaction.send().await else { return Ok(()) };
-            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
+            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+            else {
                 return Err(no_answer(error));
             };
             let reasons = cancelled.cancellation_reasons();
@@ -147,7 +148,11 @@ impl DynamoStore {
             }
             events.retain(|event| !counted.contains(&event.id.mark()));
         }
-        if events.is_empty() { Ok(()) } else { Err(StoreError::Unavailable("others were counting all the time".into())) }
+        if events.is_empty() {
+            Ok(())
+        } else {
+            Err(StoreError::Unavailable("others were counting all the time".into()))
+        }
     }
 
     /// Those of these items that there are, in any order.
@@ -240,7 +245,8 @@ impl Plan {
             items.push(update(Update::builder().table_name(table).key("id", text(marks_id(*second))), |update| {
                 let each: Vec<_> = (0..marks.len()).map(|index| format!("contains(#marks, :m{index})")).collect();
                 let blobs = marks.iter().map(|mark| Blob::new(mark.as_slice()));
-                let values = blobs.clone().enumerate().map(|(index, blob)| (format!(":m{index}"), AttributeValue::B(blob)));
+                let values =
+                    blobs.clone().enumerate().map(|(index, blob)| (format!(":m{index}"), AttributeValue::B(blob)));
                 let mut values: HashMap<_, _> = values.collect();
                 values.insert(":marks".to_owned(), AttributeValue::Bs(blobs.collect()));
                 values.insert(":ttl".to_owned(), number((now + REMEMBERED).as_secs()));
@@ -290,8 +296,6 @@ impl Plan {
         counted
     }
 }
-
-type UpdateBuilder = aws_sdk_dynamodb::types::builders::UpdateBuilder;
 
 fn update(
     update: UpdateBuilder,
@@ -366,7 +370,7 @@ fn sums_of(tenant: Option<&Tenant>, spans: &[Span]) -> Vec<Sum> {
 fn numbers(item: &Attributes) -> impl Iterator<Item = (&str, Field, i64)> {
     item.iter().filter_map(|(name, value)| {
         let (job_type, field) = name.split_once('#')?;
-        Some((job_type, field.parse().ok()?, value.as_n().ok()?.parse().ok()?))
+        Some((job_type, field.parse::<Field>().ok()?, value.as_n().ok()?.parse::<i64>().ok()?))
     })
 }
 

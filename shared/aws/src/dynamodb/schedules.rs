@@ -138,10 +138,11 @@ impl DynamoStore {
             let ask = ask.set_expression_attribute_values(Some(query.values.clone()));
             let answer = ask.set_exclusive_start_key(start).send().await.map_err(no_answer)?;
             for item in answer.items.unwrap_or_default() {
-                match key_of(&id_of(&item)) {
-                    Some(key) => keys.push(key),
+                if let Some(key) = key_of(&id_of(&item)) {
+                    keys.push(key);
+                } else {
                     // One that cannot be read must not keep anybody from all the others.
-                    None => tracing::error!(id = id_of(&item), "schedule.unreadable"),
+                    tracing::error!(id = id_of(&item), "schedule.unreadable");
                 }
             }
             start = answer.last_evaluated_key;

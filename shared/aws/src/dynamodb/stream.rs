@@ -7,7 +7,7 @@ use shared::changes::JobChange;
 use shared::event::Event;
 use shared::id::{JobId, Tenant};
 use shared::job::{Job, TypeName};
-use shared::ports::StoreError;
+use shared::ports::{Source, StoreError};
 
 use super::item::Item;
 
@@ -32,25 +32,24 @@ struct Before {
 /// Reads one change of one item: the images of it before and after, as the stream gives them, in the JSON that DynamoDB
 /// writes (`{"id":{"S":"…"},…}`). `None` if the item is not a job.
 pub fn read_change(before: Option<&str>, after: &str) -> Result<Option<JobChange>, StoreError> {
-    let unreadable = |id: &str| {
-        let id = id.to_owned();
-        move |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Unreadable(id, error)
-    };
-    let after: serde_dynamo::Item = serde_json::from_str(after).map_err(|error| unreadable("?")(error.into()))?;
+    let after: serde_dynamo::Item = serde_json::from_str(after).map_err(|error| unreadable("?", error))?;
     let Some(AttributeValue::S(id)) = after.get("id").cloned() else { return Ok(None) };
     let Ok(job_id) = id.parse::<JobId>() else { return Ok(None) };
     let known = match before {
         None => 0,
         Some(before) => {
-            let before: serde_dynamo::Item =
-                serde_json::from_str(before).map_err(|error| unreadable(&id)(error.into()))?;
-            let before: Before = from_item(before).map_err(|error| unreadable(&id)(error.into()))?;
+            let before: serde_dynamo::Item = serde_json::from_str(before).map_err(|error| unreadable(&id, error))?;
+            let before: Before = from_item(before).map_err(|error| unreadable(&id, error))?;
             before.history.len()
         }
     };
-    let After { tenant, job_type, correlation_id, callback_url, history } =
-        from_item(after).map_err(|error| unreadable(&id)(error.into()))?;
+    let after: After = from_item(after).map_err(|error| unreadable(&id, error))?;
+    let After { tenant, job_type, correlation_id, callback_url, history } = after;
     Ok(Some(JobChange { job_id, tenant, job_type, correlation_id, callback_url, known, history }))
+}
+
+fn unreadable(id: &str, error: impl Into<Source>) -> StoreError {
+    StoreError::Unreadable(id.to_owned(), error.into())
 }
 
 /// The image of a job as the stream gives it: for tests, which play the stream.

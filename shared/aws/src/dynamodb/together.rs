@@ -17,7 +17,7 @@ use super::{Attributes, DynamoStore, no_answer};
 const STATEMENTS: usize = 25;
 
 impl DynamoStore {
-    /// [`JobStore::insert_all_if_absent`]. `BatchWriteItem` knows no conditions; a PartiQL `INSERT` is one by itself, and
+    /// [`JobStore::insert_all_if_absent`]. `BatchWriteItem` knows no conditions; a `PartiQL` `INSERT` is one by itself, and
     /// each statement of a batch has an outcome of its own.
     pub(super) async fn insert_in_batches(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>> {
         let mut outcomes = vec![];
@@ -88,9 +88,8 @@ impl DynamoStore {
         let puts = [put(&self.table, "id", job_item)?, put(own_table, &own.key, own_item)?];
         // The token makes a repeated request of the SDK the same one for ten minutes.
         let transaction = self.client.transact_write_items().client_request_token(job.id.to_string());
-        let error = match transaction.set_transact_items(Some(puts.into())).send().await {
-            Ok(_) => return Ok(Inserted::New),
-            Err(error) => error,
+        let Err(error) = transaction.set_transact_items(Some(puts.into())).send().await else {
+            return Ok(Inserted::New);
         };
         let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
             return match error.as_service_error() {

@@ -17,6 +17,7 @@ use super::Attributes;
 use super::item::{due_shard, listing};
 
 /// The update that makes `change` happen, under the condition that it may.
+#[expect(clippy::too_many_lines, reason = "one arm for each change")]
 pub fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
     let update = match change {
         Change::Claim { now, token, time_left } => Update::default()

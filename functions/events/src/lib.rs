@@ -1,0 +1,186 @@
+//! The DynamoDB-stream Lambda: counts what jobs did, and tells who wants to know.
+//!
+//! Each change of a job is one record of the stream, which delivers it at least once and those of one job in their
+//! order. From a batch of records come the events that are new in it; then, in this order, the events are counted,
+//! callbacks are stored as jobs, and notices are published. Each step takes what the step before has done, up to the
+//! first record that could not be done; that record and all after it are delivered again. Counting comes first, so that
+//! a topic that fails holds the counters up at the batch that it fails at, and not one event is counted twice or left
+//! out: see [`shared::counters`].
+//!
+//! At every `await` this process may die, and then the whole batch is delivered again:
+//! - before or in counting: events are counted or not, and the second time each is counted that was not;
+//! - between counting and callbacks: the second count adds nothing, and all goes on;
+//! - in storing callbacks: those that are there have the same id the second time, and are left as they are;
+//! - between storing one and announcing it: it is announced the second time, unless it has been started; and if the
+//!   batch never comes again, the sweeper announces it at its due;
+//! - in publishing, or after it: some notices are published a second time, with the same ids as the first.
+//!
+//! Nothing here touches a job, or costs it anything: what fails here fails beside it.
+
+mod callback;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use shared::chain::Chain;
+use shared::changes::{Notice, Publisher, Recorded};
+use shared::counters::CounterStore;
+use shared::job::{Job, State};
+use shared::ports::{Clock, Inserted, JobQueue, JobStore, Message};
+
+pub use self::stream::{StreamBatch, StreamRecord, Unreadable};
+
+/// What it takes to see to events.
+pub struct Events {
+    /// Where they are counted.
+    pub counters: Arc<dyn CounterStore>,
+    /// Where they are published; `None`: nowhere.
+    pub publisher: Option<Arc<dyn Publisher>>,
+    /// Where callbacks are stored: they are jobs.
+    pub store: Arc<dyn JobStore>,
+    /// Where workers hear of them.
+    pub queue: Arc<dyn JobQueue>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Events {
+    /// Sees to a batch. The answer names the first record that could not be done, from which on all are to be delivered
+    /// again.
+    ///
+    /// Fails as a whole if that is the very first: then the stream delivers the batch in halves, until a record that
+    /// nobody can do is alone, and gives up that one only.
+    pub async fn handle(&self, batch: StreamBatch) -> Result<DynamoDbEventResponse, lambda_runtime::Error> {
+        let mut progress = Progress::of(&batch.records);
+        self.count(&mut progress).await;
+        self.call_back(&mut progress).await;
+        self.publish(&mut progress).await;
+        match batch.records.get(progress.done) {
+            None => Ok(DynamoDbEventResponse::default()),
+            Some(_) if progress.done == 0 => Err("the first record of the batch could not be done".into()),
+            Some(record) => {
+                let mut failure = DynamoDbBatchItemFailure::default();
+                failure.item_identifier = Some(record.sequence_number().to_owned());
+                let mut answer = DynamoDbEventResponse::default();
+                answer.batch_item_failures.push(failure);
+                Ok(answer)
+            }
+        }
+    }
+
+    async fn count(&self, progress: &mut Progress) {
+        if progress.events().is_empty() {
+            return;
+        }
+        if let Err(error) = self.counters.count(progress.events(), self.clock.now()).await {
+            tracing::error!(events = progress.events().len(), error = %Chain(&error), "events.uncounted");
+            progress.stop_at(0);
+        }
+    }
+
+    async fn call_back(&self, progress: &mut Progress) {
+        let now = self.clock.now();
+        let callbacks = progress.events().iter().enumerate();
+        let callbacks = callbacks.filter_map(|(index, event)| Some((index, callback::job_of(event, now)?)));
+        let (events, jobs): (Vec<usize>, Vec<Job>) = callbacks.unzip();
+        if jobs.is_empty() {
+            return;
+        }
+        let mut messages = vec![];
+        let outcomes = self.store.insert_all_if_absent(&jobs).await;
+        for ((event, job), outcome) in events.into_iter().zip(&jobs).zip(outcomes) {
+            match outcome {
+                Ok(Inserted::New) => messages.push(announcement(job)),
+                // Perhaps a process died before it could announce it.
+                Ok(Inserted::AlreadyThere(there)) if is_waiting_for_its_start(&there) => {
+                    messages.push(announcement(&there));
+                }
+                Ok(Inserted::AlreadyThere(_)) => {}
+                Err(error) if error.retryable() => {
+                    tracing::warn!(job.id = %job.id, error = %Chain(&error), "callback.not_stored");
+                    progress.stop_at(event);
+                }
+                Err(error) => {
+                    tracing::error!(
+                        job.id = %job.id,
+                        correlation_id = job.correlation_id,
+                        error = %Chain(&error),
+                        "callback.refused"
+                    );
+                }
+            }
+        }
+        // Whatever the queue does not take, the sweeper finds at the job's own due.
+        for unsent in self.queue.send_all(&messages).await {
+            tracing::warn!(job.id = %unsent, "job.announcement_deferred");
+        }
+    }
+
+    async fn publish(&self, progress: &mut Progress) {
+        let Some(publisher) = &self.publisher else { return };
+        let notices: Vec<Notice> = progress.events().iter().filter_map(Recorded::notice).collect();
+        if notices.is_empty() {
+            return;
+        }
+        let unpublished = publisher.publish_all(&notices).await;
+        if let Some(first) = progress.events().iter().position(|event| unpublished.contains(&event.id)) {
+            progress.stop_at(first);
+        }
+    }
+}
+
+fn announcement(job: &Job) -> Message {
+    Message { job_id: job.id, delay: Duration::ZERO }
+}
+
+fn is_waiting_for_its_start(job: &Job) -> bool {
+    match job.state {
+        State::Pending { .. } => job.attempts == 0,
+        State::Processing { .. } | State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => false,
+    }
+}
+
+/// How far a batch has come.
+struct Progress {
+    /// The events that are new in its records, in their order.
+    events: Vec<Recorded>,
+    /// The record that each of them is from.
+    records: Vec<usize>,
+    /// How many records are done, from the first on, as far as is known.
+    done: usize,
+}
+
+impl Progress {
+    /// Reads the records, up to the first that cannot be read. It may be one of a newer build, for a moment in the midst
+    /// of a deployment.
+    fn of(records: &[StreamRecord]) -> Self {
+        let mut progress = Self { events: vec![], records: vec![], done: records.len() };
+        for (position, record) in records.iter().enumerate() {
+            match record.new_events() {
+                Ok(events) => {
+                    progress.records.extend(events.iter().map(|_| position));
+                    progress.events.extend(events);
+                }
+                Err(error) => {
+                    let sequence_number = record.sequence_number();
+                    tracing::error!(sequence_number, error = %Chain(&error), "record.unreadable");
+                    progress.done = position;
+                    break;
+                }
+            }
+        }
+        progress
+    }
+
+    /// The events of the records that are done so far.
+    fn events(&self) -> &[Recorded] {
+        &self.events[..self.records.partition_point(|record| *record < self.done)]
+    }
+
+    /// The record of this event could not be done.
+    fn stop_at(&mut self, event: usize) {
+        self.done = self.done.min(self.records[event]);
+    }
+}

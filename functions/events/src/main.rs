@@ -1,0 +1,23 @@
+//! Wiring: settings, logging, clients, handler.
+
+use std::sync::Arc;
+
+use events::{Events, StreamBatch};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use shared::changes::Publisher;
+use shared_aws::ports::Ports;
+use shared_aws::settings::environment;
+use shared_aws::sns::SnsPublisher;
+use shared_aws::system::SystemClock;
+use shared_aws::{clients, ports, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::start("events", &environment)?;
+    let config = clients::sdk_config().await;
+    let Ports { store, queue, counters, .. } = ports::ports("events", &config, &environment)?;
+    let topic = environment("EVENTS_TOPIC_ARN");
+    let publisher = topic.map(|topic| Arc::new(SnsPublisher::new(&config, topic)) as Arc<dyn Publisher>);
+    let events = &Events { counters, publisher, store, queue, clock: Arc::new(SystemClock) };
+    lambda_runtime::run(service_fn(move |batch: LambdaEvent<StreamBatch>| events.handle(batch.payload))).await
+}
