@@ -144,14 +144,14 @@ mod tests {
     #[test]
     fn the_repositorys_template_gets_the_code_of_each_function() {
         let template = include_str!("../../template.yaml");
-        let packaged = with_code(template, &[function("api"), function("worker"), function("sweeper")]).expect("fits");
-        for name in ["api", "worker", "sweeper"] {
+        let packaged = with_code(template, &["api", "worker", "sweeper", "events"].map(function)).expect("fits");
+        for name in ["api", "worker", "sweeper", "events"] {
             assert_eq!(packaged.matches(&format!("CodeUri: s3://dray-code/{name}-1.zip")).count(), 1, "{name}");
         }
         assert!(!packaged.contains("CodeUri: ."));
         assert!(packaged.contains("MaximumConcurrency: 10"));
         let changed = packaged.lines().zip(template.lines()).filter(|(new, old)| new != old).count();
-        assert_eq!(changed, 4, "nothing else is touched");
+        assert_eq!(changed, 5, "nothing else is touched");
     }
 
     #[test]

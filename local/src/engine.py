@@ -11,6 +11,19 @@ import threading
 import time
 
 from ministack.app import main
+from ministack.services import lambda_svc
+
+# The engine saves how far a mapping has read a table's stream, but not the stream itself: after a restart, as many new
+# changes would be passed over. Without the saved place it begins with what there is.
+restore_positions = lambda_svc._restore_esm_positions
+
+
+def restore_all_but_streams(store, positions):
+    if store is not lambda_svc._dynamodb_stream_positions:
+        restore_positions(store, positions)
+
+
+lambda_svc._restore_esm_positions = restore_all_but_streams
 
 GRACE_SECONDS = 10
 

@@ -52,7 +52,8 @@ impl Environment {
     pub fn parameters(&self, working_dir: &Path) -> Vec<(String, String)> {
         let mut parameters = vec![
             ("Architecture".to_owned(), architecture().to_owned()),
-            ("AuthMode".to_owned(), "none".to_owned()), // nobody but this machine reaches it
+            ("SavedQueries".to_owned(), "off".to_owned()), // the local AWS does not know the type
+            ("AuthMode".to_owned(), "none".to_owned()),    // nobody but this machine reaches it
         ];
         for (name, parameter, default) in SETTINGS {
             let value = self.0.get(name).map(String::as_str).or(default);

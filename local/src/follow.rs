@@ -10,7 +10,7 @@ use serde_json::Value;
 /// job. Never returns.
 pub async fn follow(logs: PathBuf, tell: impl Fn(&str)) {
     let mut tails: Vec<_> =
-        ["api", "worker", "sweeper"].map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).into();
+        ["api", "worker", "sweeper", "events"].map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).into();
     loop {
         for tail in &mut tails {
             for line in tail.new_lines() {

@@ -12,7 +12,7 @@ use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 /// The binaries that `template.yaml` deploys.
-const NAMES: [&str; 3] = ["api", "worker", "sweeper"];
+const NAMES: [&str; 4] = ["api", "worker", "sweeper", "events"];
 
 /// One function, packed.
 pub struct Function {

@@ -109,7 +109,7 @@ async fn one_command_runs_the_system_and_leaves_nothing_behind() {
     let mut dray = Dray::start(folder, 0);
     let ready = dray.says(&["ready: http://127.0.0.1:"]);
     let url = ready.strip_prefix("ready: ").expect("an address").to_owned();
-    for size in ["api", "worker", "sweeper"] {
+    for size in ["api", "worker", "sweeper", "events"] {
         dray.says(&[size, "MB zipped"]);
     }
     dray.says(&["curl -X POST", &url]);

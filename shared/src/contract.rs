@@ -16,8 +16,8 @@ use crate::job::{Job, Progress, Status, Tag};
 use crate::json::Json;
 use crate::memory::SeededEntropy;
 use crate::ports::{
-    Changed, Cursor, Entropy, Inserted, JobQueue, JobStore, Lane, ListQuery, Message, OwnItem, Receipt, StoreError,
-    Switch,
+    Changed, Cursor, DeadLetter, DeadLetters, Entropy, Inserted, InsertedWith, JobQueue, JobStore, Lane, ListQuery,
+    Message, OwnItem, Receipt, Switch,
 };
 use crate::product::{Product, ProductId, Products};
 use crate::submission::{Origin, Submission};
@@ -97,14 +97,19 @@ async fn each_job_of_a_batch_is_stored_for_itself(store: &dyn JobStore) {
 async fn a_job_and_an_item_are_stored_together_or_not_at_all(store: &dyn JobStore) {
     let (one, other) = (job(5040), job(5041));
     let own = |id: &str| OwnItem { table: None, key: "id".to_owned(), item: serde_json::json!({ "id": id, "n": 1 }) };
-    assert_eq!(store.insert_with(&one, &own("own#1")).await.expect("answers"), Inserted::New);
+    assert_eq!(store.insert_with(&one, &own("own#1")).await.expect("answers"), InsertedWith::New);
     let again = Job { correlation_id: "again".to_owned(), ..one.clone() };
-    let there = Inserted::AlreadyThere(Box::new(one.clone()));
+    let there = InsertedWith::JobThere(Box::new(one.clone()));
     assert_eq!(store.insert_with(&again, &own("own#2")).await.expect("answers"), there);
-    let refused = store.insert_with(&other, &own("own#1")).await;
-    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    assert_eq!(store.insert_with(&other, &own("own#1")).await.expect("answers"), InsertedWith::OwnItemThere);
     assert_eq!(store.find(other.id).await.expect("answers"), None, "not without its item");
-    assert_eq!(store.insert_with(&other, &own("own#2")).await.expect("answers"), Inserted::New, "no item was left");
+    assert_eq!(store.insert_with(&other, &own("own#2")).await.expect("answers"), InsertedWith::New, "no item was left");
+    let third = job(5042);
+    assert_eq!(
+        store.insert_with(&third, &own("own#2")).await.expect("answers"),
+        InsertedWith::OwnItemThere,
+        "it is there"
+    );
     end(store, &one).await;
     end(store, &other).await;
 }
@@ -126,6 +131,8 @@ async fn jobs_are_listed_newest_first_in_pages(store: &dyn JobStore) {
     }
     let all = ListQuery { tenant: tenant.clone(), lane: Lane::All, before: None, limit: 4 };
     assert_eq!(pages(store, all.clone()).await, expected);
+    let before = Some(Cursor::before(START + SECOND * 4));
+    assert_eq!(pages(store, ListQuery { before, ..all.clone() }).await, expected[6..], "those accepted before that");
     let failed: Vec<JobId> = [9, 6, 3, 0].map(|number| expected[9 - number]).into();
     let lane = Lane::Failed;
     assert_eq!(pages(store, ListQuery { lane, ..all.clone() }).await, failed);
@@ -167,6 +174,7 @@ async fn a_stored_job_reads_back_as_it_was(store: &dyn JobStore) {
     job.payload = Json::parse("{\"\u{fffe}\":\"\u{ffff}\\u0000\",\"n\":12345678901234567890.10}").expect("valid");
     job.tags = ["blue", "order:7"].map(|text| Tag::parse(text).expect("a tag")).into();
     job.expires_at = Some(START + PLENTY);
+    job.callback_url = Some("https://example.com/hooks".to_owned());
     job.checkpoint = Some(Json::parse(r#"{"row":7}"#).expect("valid"));
     job.progress = Some(Progress { percent: 70, message: "row 7".to_owned(), at: START });
     job.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
@@ -419,4 +427,53 @@ pub async fn job_queue(queue: &dyn JobQueue, consumer: &dyn Consumer) {
     expected.sort();
     assert_eq!(received, expected);
     assert_eq!(queue.waiting().await.expect("answers"), 0);
+    assert_eq!(consumer.receive_within(SECOND * 3).await, None, "acknowledged, none of them comes back");
+}
+
+/// The suite for dead-letter queues. Needs one that holds a message about each of `jobs`, 11 to 20 of them, and no
+/// other; leaves it empty. `let_pass` lets so much time pass: some seconds in all.
+pub async fn dead_letters(queue: &dyn DeadLetters, jobs: &[JobId], let_pass: impl AsyncFn(Duration)) {
+    assert!((11..=20).contains(&jobs.len()), "more than one call receives, and two can delete");
+    let rest = SECOND * 3;
+    let received = all_dead_letters(queue, rest, jobs.len()).await;
+    assert_eq!(jobs_named_in(&received), sorted(jobs));
+    let (handled, left) = received.split_at(jobs.len() / 2);
+    queue.delete(&receipts_of(handled)).await.expect("deleted");
+    assert_eq!(queue.receive(rest).await.expect("answers"), [], "the others are hidden");
+
+    let_pass(rest + SECOND).await;
+    let again = all_dead_letters(queue, rest, left.len()).await;
+    assert_eq!(jobs_named_in(&again), jobs_named_in(left), "all but what was deleted come back");
+    queue.delete(&receipts_of(&again)).await.expect("deleted");
+    let_pass(rest + SECOND).await;
+    assert_eq!(queue.receive(rest).await.expect("answers"), [], "nothing is left");
+}
+
+/// The messages that can be received now, of which there must not be more than `most`.
+async fn all_dead_letters(queue: &dyn DeadLetters, rest: Duration, most: usize) -> Vec<DeadLetter> {
+    let mut all = vec![];
+    loop {
+        let some = queue.receive(rest).await.expect("answers");
+        assert!(some.len() <= 10, "ten at most in one call");
+        if some.is_empty() {
+            return all;
+        }
+        all.extend(some);
+        assert!(all.len() <= most, "what has been received is hidden: {all:?}");
+    }
+}
+
+fn receipts_of(letters: &[DeadLetter]) -> Vec<Receipt> {
+    letters.iter().map(|letter| letter.receipt.clone()).collect()
+}
+
+fn jobs_named_in(letters: &[DeadLetter]) -> Vec<JobId> {
+    let named: Vec<_> = letters.iter().map(|letter| letter.job_id.expect("names a job")).collect();
+    sorted(&named)
+}
+
+fn sorted(ids: &[JobId]) -> Vec<JobId> {
+    let mut ids = ids.to_vec();
+    ids.sort();
+    ids
 }

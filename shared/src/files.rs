@@ -163,4 +163,17 @@ mod tests {
         assert_eq!(serde_json::from_str::<Upload>(&json).expect("reads back"), upload);
         assert!(serde_json::from_str::<Upload>(r#"{"name":"../b.csv","id":"7"}"#).is_err());
     }
+
+    #[test]
+    fn a_name_is_at_most_512_bytes_long_and_shown_as_it_is() {
+        let (x, longest) = ("x".repeat(200), format!("{0}/{0}/{1}", "x".repeat(200), "x".repeat(110)));
+        assert_eq!(longest.len(), 512);
+        assert_eq!(FileName::parse(&longest).expect("fits").to_string(), longest);
+        assert_eq!(FileName::parse(&format!("{x}/{x}/{}", "x".repeat(111))), None);
+    }
+
+    #[test]
+    fn a_part_is_at_least_5_mib() {
+        assert_eq!(SMALLEST_PART, 5_242_880);
+    }
 }

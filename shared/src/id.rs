@@ -196,4 +196,27 @@ mod tests {
         assert_eq!(token.to_string(), "0001020304050607");
         assert_eq!(LeaseToken::try_from(token.to_string()), Ok(token));
     }
+
+    #[test]
+    fn jobs_are_spread_by_their_last_byte() {
+        let derived: JobId = "01938e5c-7a00-8000-8000-0000000000a7".parse().expect("an id");
+        assert_eq!(derived.spread(), 0xa7);
+        let fresh = JobId::at(Timestamp::from_millis(1_000), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0x5c]);
+        assert_eq!(fresh.spread(), 0x5c);
+    }
+
+    #[test]
+    fn ids_tenants_and_tokens_are_kept_as_the_text_that_they_show() {
+        let text = "01938e5c-7a00-7000-8000-000000000000";
+        let id: JobId = text.parse().expect("an id");
+        assert_eq!(id.to_string(), text);
+        assert_eq!(serde_json::to_value(id).expect("serialises"), text);
+        assert_eq!(serde_json::from_value::<JobId>(text.into()).expect("reads back"), id);
+        let tenant = Tenant::named("acme").expect("a name");
+        assert_eq!(tenant.to_string(), "acme");
+        assert_eq!(serde_json::to_value(&tenant).expect("serialises"), "acme");
+        let token = LeaseToken::new([0xa0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(serde_json::to_value(token).expect("serialises"), "a001020304050607");
+        assert_eq!(serde_json::from_value::<LeaseToken>("a001020304050607".into()).expect("reads back"), token);
+    }
 }

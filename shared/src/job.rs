@@ -49,6 +49,8 @@ pub struct Job {
     pub tags: Vec<Tag>,
     /// It makes no sense to start it from this time on.
     pub expires_at: Option<Timestamp>,
+    /// Who is told how it ended, by a webhook.
+    pub callback_url: Option<String>,
     /// How far its work has come, in words of its type: where an attempt that goes on, or the next one, begins.
     pub checkpoint: Option<Json>,
     /// How far its work has come, for people.
@@ -266,5 +268,55 @@ impl Fingerprint {
         }
         let bytes = digest.finalize();
         Self(hex::encode(&bytes[..16]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_is_kept_for_thirty_days() {
+        let time = |text: &str| Timestamp::parse_rfc3339(text).expect(text);
+        assert_eq!(time("2027-01-15T08:00:00Z") + KEEP_ENDED, time("2027-02-14T08:00:00Z"));
+    }
+
+    #[test]
+    fn a_status_has_one_name_everywhere() {
+        let named = [
+            (Status::Pending, "pending"),
+            (Status::Processing, "processing"),
+            (Status::Completed, "completed"),
+            (Status::Failed, "failed"),
+            (Status::Cancelled, "cancelled"),
+        ];
+        for (status, name) in named {
+            assert_eq!((status.as_str(), status.to_string().as_str()), (name, name));
+            assert_eq!(serde_json::to_value(status).expect("serialises"), name);
+            assert_eq!(serde_json::from_value::<Status>(name.into()).expect("reads back"), status);
+        }
+    }
+
+    #[test]
+    fn a_type_is_shown_by_its_name() {
+        assert_eq!(TypeName::new("email-send").to_string(), "email-send");
+    }
+
+    #[test]
+    fn a_tag_is_one_word_of_up_to_64_characters_in_any_script() {
+        for text in ["a", "order:7", "größe", "注文", &"é".repeat(64)] {
+            assert_eq!(Tag::parse(text).expect(text).as_str(), text);
+        }
+        for text in ["", "a b", "a\t", "a\0", "a\u{a0}b", &"é".repeat(65)] {
+            assert_eq!(Tag::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_in_every_build_and_knows_where_its_parts_end() {
+        // SHA-256 over the length (eight bytes, the highest first) and the text of each part, computed elsewhere.
+        let fingerprint = Fingerprint::of(["csv-generation", r#"{"a":1}"#]);
+        assert_eq!(fingerprint.0, "8fd0d88175bc7b2def98450ff5327d2b");
+        assert_ne!(Fingerprint::of(["ab", "c"]), Fingerprint::of(["a", "bc"]));
     }
 }

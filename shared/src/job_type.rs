@@ -169,4 +169,12 @@ mod tests {
         assert_eq!(JobType::named("EMAIL_SEND"), Some(JobType::EmailSend));
         assert_eq!(JobType::named("Email-Send"), None);
     }
+
+    #[test]
+    fn all_types_are_deployed_but_the_rehearsal() {
+        let not_deployed = JobType::ALL.iter().filter(|job_type| !job_type.is_deployed());
+        let names: Vec<_> = not_deployed.map(|job_type| job_type.policy().name).collect();
+        let expected: &[&str] = if cfg!(debug_assertions) { &["rehearsal"] } else { &[] };
+        assert_eq!(names, expected);
+    }
 }

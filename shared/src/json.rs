@@ -88,6 +88,19 @@ mod tests {
         assert_eq!(Json::parse(sent).expect("valid").as_str(), kept);
     }
 
+    #[test]
+    fn within_other_json_it_is_the_value_itself() {
+        let json = Json::parse(r#"{"n": 1.10}"#).expect("valid");
+        let outer = serde_json::to_string(&(7, &json)).expect("serialises");
+        assert_eq!(outer, r#"[7,{"n":1.10}]"#);
+        assert_eq!(serde_json::from_str::<(u8, Json)>(&outer).expect("reads back"), (7, json));
+    }
+
+    #[test]
+    fn a_log_shows_its_text() {
+        assert_eq!(format!("{:?}", Json::parse(r#"{"n": 1.10}"#).expect("valid")), r#"{"n":1.10}"#);
+    }
+
     proptest! {
         #[test]
         fn dropping_white_space_changes_no_value(text in "\\PC*", number in any::<i64>()) {

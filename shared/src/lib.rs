@@ -7,7 +7,9 @@
 //! [`ports`] is where it is kept, and [`job_type::JobType`] lists the work Dray knows how to do.
 
 pub mod chain;
+pub mod changes;
 pub mod contract;
+pub mod counters;
 pub mod event;
 pub mod files;
 pub mod id;
@@ -24,6 +26,8 @@ pub mod retry;
 pub mod schedule;
 pub mod schedules;
 pub mod submission;
+pub mod subscription;
+pub mod subscriptions;
 pub mod sweep;
 pub mod time;
 pub mod transition;

@@ -263,6 +263,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_dead_letters_keep_the_contract() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
+        let queue = MemoryQueue::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(2), 1);
+        let ids: Vec<JobId> = (0..12).map(|number| JobId::at(clock.now(), [number; 10])).collect();
+        for job_id in &ids {
+            queue.send(&Message { job_id: *job_id, delay: Duration::ZERO }).await.expect("sent");
+            queue.receive().expect("delivered once");
+        }
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(queue.receive(), None, "each has come as often as it may");
+        crate::contract::dead_letters(&queue, &ids, async |time| clock.advance(time)).await;
+    }
+
+    #[tokio::test]
     async fn whatever_is_visible_comes_in_the_order_in_which_it_was_sent_until_it_is_worn_out() {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
         let queue = MemoryQueue::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(2), 2);
@@ -308,5 +322,17 @@ mod tests {
         async fn acknowledge(&self, receipt: &Receipt) {
             self.queue.acknowledge(receipt);
         }
+    }
+
+    #[test]
+    fn the_numbers_of_a_seed_are_those_of_splitmix64() {
+        // The algorithm's published test vector: the first three numbers that belong to the seed 1234567.
+        let numbers: [u64; 3] = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        let expected: Vec<u8> = numbers.into_iter().flat_map(u64::to_be_bytes).collect();
+        let (mut found, mut others) = ([0; 20], [0; 20]);
+        SeededEntropy::new(1_234_567).fill(&mut found);
+        assert_eq!(found[..], expected[..20], "two numbers and a half");
+        SeededEntropy::new(7).fill(&mut others);
+        assert_ne!(found, others, "another seed, other numbers");
     }
 }

@@ -39,7 +39,7 @@ pub trait JobStore: Send + Sync {
 
     /// Stores a new job together with an item of the caller's own, in one step: both, or neither. If the job is there
     /// already, so is its item, and nothing changes.
-    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError>;
+    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError>;
 
     /// The jobs of one tenant, newest first. A job that was accepted or has failed in the last seconds may be missing;
     /// what is there is as it is now. A page may hold fewer jobs than asked for though others follow; `next` tells.
@@ -94,14 +94,26 @@ pub struct Page {
 pub struct Cursor(String);
 
 impl Cursor {
-    /// The place just after the job whose own place is `listed_at`, as the store writes it.
-    pub fn at(listed_at: &str) -> Self {
-        Self(listed_at.to_owned())
+    /// The place that this text, which came from a cursor, means.
+    pub fn at(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The place just after `job`.
+    pub fn after(job: &Job) -> Self {
+        Self(format!("{:013}#{}", job.created_at.as_millis(), job.id))
+    }
+
+    /// The place just before `job`: it is the first of what follows.
+    pub fn just_before(job: &Job) -> Self {
+        let Self(place) = Self::after(job);
+        Self(place + "~") // after any character of an id
     }
 
     /// The place just before the oldest job that was not accepted before `time`.
     pub fn before(time: Timestamp) -> Self {
-        Self(format!("{:013}", time.as_millis()))
+        // As many digits as the places of jobs have: a later time is as good as the end of the year 2286.
+        Self(format!("{:013}", time.as_millis().clamp(0, 9_999_999_999_999)))
     }
 
     /// Its text.
@@ -127,6 +139,17 @@ pub enum Inserted {
     New,
     /// A job with this id was there already; this one.
     AlreadyThere(Box<Job>),
+}
+
+/// What came of an insert of a job together with an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InsertedWith {
+    /// Both are stored now.
+    New,
+    /// A job with this id was there already; this one. So was its item.
+    JobThere(Box<Job>),
+    /// The job was not there, but an item with the key of its item was. Nothing is stored.
+    OwnItemThere,
 }
 
 /// What came of a change.
@@ -248,4 +271,27 @@ pub trait Clock: Send + Sync {
 pub trait Entropy: Send + Sync {
     /// Fills `bytes`, each value as likely as any other.
     fn fill(&self, bytes: &mut [u8]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_store_that_did_not_answer_is_worth_asking_again() {
+        assert!(StoreError::Unavailable("too busy".into()).retryable());
+        assert!(!StoreError::Refused("no such table".into()).retryable());
+        assert!(!StoreError::Unreadable("an id".to_owned(), "no status".into()).retryable());
+    }
+
+    #[test]
+    fn a_message_names_its_job_and_says_nothing_else() {
+        let job_id: JobId = "01938e5c-7a00-7000-8000-000000000000".parse().expect("an id");
+        let body = Message { job_id, delay: Duration::from_secs(7) }.body();
+        assert_eq!(body, r#"{"job_id":"01938e5c-7a00-7000-8000-000000000000"}"#);
+        assert_eq!(Message::job_named_in(&body), Some(job_id));
+        for foreign in ["", "hello", "{}", r#"{"job_id":42}"#, r#"{"job_id":"42"}"#] {
+            assert_eq!(Message::job_named_in(foreign), None, "{foreign}");
+        }
+    }
 }

@@ -87,3 +87,46 @@ pub trait Products: Send + Sync {
     /// Writes down that the product was processed, unless that is written already. Whether there is such a product.
     async fn mark_processed(&self, tenant: &Tenant, id: ProductId, at: Timestamp) -> Result<bool, StoreError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01938e5c-7a00-7000-8000-000000000000";
+
+    #[test]
+    fn only_the_hyphenated_form_is_an_id() {
+        let id = ProductId::parse(ID).expect("an id");
+        assert_eq!(id.to_string(), ID);
+        for not_an_id in ["", "42", "01938e5c7a0070008000000000000000", "{01938e5c-7a00-7000-8000-000000000000}"] {
+            assert_eq!(ProductId::parse(not_an_id), None, "{not_an_id}");
+        }
+    }
+
+    #[test]
+    fn each_job_has_a_product_of_its_own() {
+        let job = |random| JobId::at(Timestamp::from_millis(1_000), [random; 10]);
+        assert_eq!(ProductId::of(job(1)), ProductId::of(job(1)));
+        assert_ne!(ProductId::of(job(1)), ProductId::of(job(2)));
+    }
+
+    #[test]
+    fn an_item_is_named_by_its_tenant_and_is_no_jobs() {
+        let product = Product {
+            product_id: ProductId::parse(ID).expect("an id"),
+            tenant: Tenant::named("acme").expect("a name"),
+            name: "Lamp".to_owned(),
+            price: None,
+            created_at: Timestamp::from_millis(1_000),
+            processed_at: None,
+        };
+        let own = product.to_own_item();
+        assert_eq!((own.table, own.key.as_str()), (None, "id"));
+        let id = "product#acme#01938e5c-7a00-7000-8000-000000000000";
+        assert_eq!(own.item["id"], id);
+        assert_eq!(Product::key(&product.tenant, product.product_id), id);
+        assert!(id.parse::<JobId>().is_err());
+        assert_eq!(own.item.get("price"), None, "absent unless it is known");
+        assert_eq!(serde_json::from_value::<Product>(own.item).expect("reads back"), product);
+    }
+}

@@ -131,4 +131,60 @@ mod tests {
         assert_eq!(minute("2026-03-01T12:34:59.999Z"), "2026-03-01T12:34:00.000Z");
         assert_eq!(minute("1969-12-31T23:59:30Z"), "1969-12-31T23:59:00.000Z", "before the epoch, too");
     }
+
+    /// Counts in memory with one fault, to see whether the suite finds it.
+    struct Faulty {
+        counts: MemoryQuotas,
+        fault: Fault,
+    }
+
+    enum Fault {
+        GrantsWhatThereIsRoomFor,
+        CountsAllMinutesAsOne,
+        ForgetsWhenTheLimitChanges,
+    }
+
+    #[async_trait]
+    impl QuotaStore for Faulty {
+        async fn take(&self, tenant: &Tenant, minute: Timestamp, jobs: u32, limit: u32) -> Result<Taken, StoreError> {
+            match self.fault {
+                Fault::GrantsWhatThereIsRoomFor => {
+                    let mut taken = Taken::LimitReached;
+                    for _ in 0..jobs {
+                        if self.counts.take(tenant, minute, 1, limit).await? == Taken::Granted {
+                            taken = Taken::Granted;
+                        }
+                    }
+                    Ok(taken)
+                }
+                Fault::CountsAllMinutesAsOne => self.counts.take(tenant, START, jobs, limit).await,
+                Fault::ForgetsWhenTheLimitChanges => {
+                    let apart = super::tenant(&format!("{tenant}-{limit}"));
+                    self.counts.take(&apart, minute, jobs, limit).await
+                }
+            }
+        }
+    }
+
+    async fn try_the_contract(fault: Fault) {
+        contract(&Faulty { counts: MemoryQuotas::default(), fault }).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "more than there ever is")]
+    async fn the_contract_grants_no_part_of_what_is_asked_for() {
+        try_the_contract(Fault::GrantsWhatThereIsRoomFor).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "one 2027-01-15T08:01:00.000Z")]
+    async fn the_contract_gives_each_minute_its_own_count() {
+        try_the_contract(Fault::CountsAllMinutesAsOne).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "less than is counted already")]
+    async fn the_contract_keeps_the_count_when_the_limit_changes() {
+        try_the_contract(Fault::ForgetsWhenTheLimitChanges).await;
+    }
 }

@@ -555,10 +555,39 @@ mod tests {
             with("* * * * *", &JOB.replace("}}", r#"},"delay_seconds":5}"#)),
             "`job.delay_seconds` is not for a scheduled job: its schedule says when it runs"
         );
-        assert!(
-            with("* * * * *", &JOB.replace("}}", r#"},"run_at":"2030-01-01T00:00:00Z"}"#)).contains("`job.run_at`")
-        );
+        for field in ["run_at", "expires_at"] {
+            let job = JOB.replace("}}", &format!(r#"}},"{field}":"2027-06-01T00:00:00Z"}}"#));
+            assert!(with("* * * * *", &job).starts_with(&format!("`job.{field}` is not for a scheduled job")), "{job}");
+        }
         assert!(matches!(parse("{").expect_err("cut off"), Rejection::NotJson(_)));
+    }
+
+    #[test]
+    fn a_rule_may_name_every_minute_and_hour_one_by_one_in_256_characters() {
+        let each = |count: u32| (0..count).map(|number| number.to_string()).collect::<Vec<_>>().join(",");
+        let longest = format!("{} {} 1,2,3,4,5,6,7,8,9,10 * *", each(60), each(24));
+        assert_eq!(longest.len(), 256);
+        assert_eq!(rule(&longest, "UTC").cron(), longest);
+        let longer = longest.replace(",10 *", ",10,11 *");
+        assert!(Rule::parse(&longer, "UTC").expect_err("too long").to_string().contains("at most 256 ASCII"));
+    }
+
+    #[test]
+    fn a_schedule_goes_by_utc_unless_it_names_a_time_zone() {
+        let zone = |zone: &str| {
+            let definition = parse(&format!(r#"{{"cron":"* * * * *","job":{JOB}{zone}}}"#)).expect(zone);
+            definition.rule.time_zone().to_owned()
+        };
+        assert_eq!(zone(""), "UTC");
+        assert_eq!(zone(r#","time_zone":"Asia/Kolkata""#), "Asia/Kolkata");
+    }
+
+    #[test]
+    fn a_name_is_kept_as_its_text_and_checked_when_it_is_read() {
+        let name = ScheduleName::parse("nightly").expect("a name");
+        assert_eq!(serde_json::to_value(&name).expect("serialises"), "nightly");
+        assert_eq!(serde_json::from_value::<ScheduleName>("nightly".into()).expect("reads back"), name);
+        assert!(serde_json::from_value::<ScheduleName>("a#b".into()).is_err());
     }
 
     #[test]
@@ -585,6 +614,8 @@ mod tests {
         assert_eq!(due, Due { runs: vec![at(1)], skipped: 0, next_at: Some(at(2)) });
         let advanced = new.advanced(&due);
         assert_eq!((advanced.last_run, advanced.due_at()), (Some(at(1)), Some(at(2) - LOOK_AHEAD)));
+        assert_eq!((advanced.version, advanced.updated_at), (2, time(NOW)), "a change, but not its owner's");
+        assert_eq!(advanced.advanced(&advanced.due(at(1))).version, 3);
         assert_eq!(advanced.due(time(NOW)).runs, [], "not again");
         assert_eq!(advanced.due(at(1)).runs, [at(2)]);
         assert_eq!(advanced.due(at(3)), Due { runs: vec![at(3), at(4)], skipped: 1, next_at: Some(at(5)) });
@@ -619,6 +650,12 @@ mod tests {
     }
 
     #[test]
+    fn the_next_runs_are_told_ahead() {
+        let next = schedule("0 * * * *").next_runs(time("2027-01-15T09:00:00Z"), 2);
+        assert_eq!(next, [time("2027-01-15T10:00:00Z"), time("2027-01-15T11:00:00Z")]);
+    }
+
+    #[test]
     fn another_job_keeps_the_runs_and_another_rule_makes_new_ones() {
         let hourly = schedule("0 * * * *");
         let late = time("2027-01-15T09:00:20Z");
@@ -627,8 +664,10 @@ mod tests {
         let other_job = hourly.redefined(&define("0 * * * *", &JOB.replace('1', "2")), late).expect("changed");
         assert_eq!(other_job.due(late).runs, [time("2027-01-15T09:00:00Z")], "the run of 9 is still to come");
         assert_eq!((other_job.version, other_job.updated_at, other_job.created_at), (2, late, time(NOW)));
+        assert_eq!((other_job.job.as_str(), &other_job.rule), (JOB.replace('1', "2").as_str(), &hourly.rule));
         let other_rule = hourly.redefined(&define("30 * * * *", JOB), late).expect("changed");
         assert_eq!(other_rule.state, State::Active { next_at: time("2027-01-15T09:30:00Z") });
+        assert_eq!((other_rule.rule.cron(), &other_rule.job), ("30 * * * *", &hourly.job));
         let paused = hourly.paused(late).expect("it was not paused");
         let redefined = paused.redefined(&define("30 * * * *", JOB), late).expect("changed");
         assert_eq!(redefined.state, State::Paused);

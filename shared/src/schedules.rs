@@ -291,6 +291,7 @@ pub mod contract {
                 let page = store.list(&tenant, after.as_ref(), limit).await.expect("answers");
                 assert!(page.schedules.len() <= limit);
                 found.extend(page.schedules);
+                assert!(found.len() <= all.len(), "no page comes twice");
                 after = page.next;
                 if after.is_none() {
                     break;
@@ -336,6 +337,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::json::Json;
     use crate::memory::MemoryStore;
     use crate::schedule::Definition;
 
@@ -377,5 +379,115 @@ mod tests {
         assert_eq!(announcement(job, NOW + Duration::from_secs(61)), delay(0));
         let started = Job { attempts: 1, ..job.clone() };
         assert_eq!(announcement(&started, NOW), None);
+        let cancelled = Job { state: State::Cancelled { finished_at: NOW }, ..job.clone() };
+        assert_eq!(announcement(&cancelled, NOW), None);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_this_build_does_not_take_is_named_by_its_field_and_not_made() {
+        let job = Json::parse(r#"{"type":"of-tomorrow","payload":{"secret":1}}"#).expect("valid");
+        let (jobs, schedule) = (MemoryStore::default(), Schedule { job, ..every_minute() });
+        let refused = make_jobs(&schedule, &schedule.due(NOW), &jobs, NOW).await.expect_err("no such type");
+        assert_eq!(refused.to_string(), "its job does not fit any more, because of `job.type`");
+        assert_eq!(jobs.all(), []);
+    }
+
+    #[tokio::test]
+    async fn the_last_page_says_that_it_is_the_last() {
+        let schedules = MemorySchedules::default();
+        let schedule = every_minute();
+        assert!(schedules.put_if_unchanged(&schedule, None).await.expect("answers"));
+        let page = schedules.list(&Tenant::only(), None, 1).await.expect("answers");
+        assert_eq!(page, SchedulePage { schedules: vec![schedule], next: None });
+    }
+
+    /// Schedules in memory with one fault, to see whether the suite finds it.
+    struct Faulty {
+        schedules: MemorySchedules,
+        fault: Fault,
+    }
+
+    #[derive(PartialEq)]
+    enum Fault {
+        FindsAnothers,
+        LetsTheLastWriterWin,
+        ComparesVersionsOnly,
+        IsDueTooEarly,
+        BeginsEachPageAnew,
+    }
+
+    #[async_trait]
+    impl ScheduleStore for Faulty {
+        async fn find(&self, key: &ScheduleKey) -> Result<Option<Schedule>, StoreError> {
+            if self.fault == Fault::FindsAnothers {
+                return Ok(self.schedules.locked().values().find(|there| there.key.name == key.name).cloned());
+            }
+            self.schedules.find(key).await
+        }
+
+        async fn put_if_unchanged(&self, schedule: &Schedule, seen: Option<&Schedule>) -> Result<bool, StoreError> {
+            let there = self.schedules.find(&schedule.key).await?;
+            let seen_as_there = match (&there, seen) {
+                _ if self.fault == Fault::LetsTheLastWriterWin => there.clone(),
+                (Some(there), Some(seen)) if self.fault == Fault::ComparesVersionsOnly => {
+                    Some(Schedule { created_at: there.created_at, ..seen.clone() })
+                }
+                _ => seen.cloned(),
+            };
+            self.schedules.put_if_unchanged(schedule, seen_as_there.as_ref()).await
+        }
+
+        async fn delete(&self, key: &ScheduleKey) -> Result<bool, StoreError> {
+            self.schedules.delete(key).await
+        }
+
+        async fn list(
+            &self,
+            tenant: &Tenant,
+            after: Option<&ScheduleName>,
+            limit: usize,
+        ) -> Result<SchedulePage, StoreError> {
+            let after = after.filter(|_| self.fault != Fault::BeginsEachPageAnew);
+            self.schedules.list(tenant, after, limit).await
+        }
+
+        async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<ScheduleKey>, StoreError> {
+            let early = if self.fault == Fault::IsDueTooEarly { Duration::from_millis(1) } else { Duration::ZERO };
+            self.schedules.due(now + early, limit).await
+        }
+    }
+
+    async fn try_the_contract(fault: Fault) {
+        contract::schedule_store(&Faulty { schedules: MemorySchedules::default(), fault }).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "another's schedule is not there")]
+    async fn the_contract_keeps_tenants_apart() {
+        try_the_contract(Fault::FindsAnothers).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "there is one already")]
+    async fn the_contract_lets_no_writer_overwrite_another() {
+        try_the_contract(Fault::LetsTheLastWriterWin).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "though their versions are equal")]
+    async fn the_contract_tells_a_schedule_from_one_that_was_made_again() {
+        try_the_contract(Fault::ComparesVersionsOnly).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "due is not yet overdue")]
+    async fn the_contract_lets_no_schedule_be_due_early() {
+        try_the_contract(Fault::IsDueTooEarly).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "no page comes twice")]
+    async fn the_contract_wants_pages_that_come_to_an_end() {
+        try_the_contract(Fault::BeginsEachPageAnew).await;
     }
 }

@@ -11,6 +11,7 @@ use crate::invalid::{InvalidField, read_fields};
 use crate::job::{Fingerprint, Job, State, Tag};
 use crate::job_type::JobType;
 use crate::json::Json;
+use crate::payloads::webhook_delivery::receiver_url;
 use crate::sweep;
 use crate::time::Timestamp;
 
@@ -40,6 +41,7 @@ pub struct Submission {
     start: Start,
     expires_at: Option<Timestamp>,
     tags: Vec<Tag>,
+    callback_url: Option<String>,
     /// What is stored together with it, as text.
     together_with: Option<String>,
 }
@@ -77,13 +79,14 @@ struct Body<'a> {
     expires_at: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
+    callback_url: Option<String>,
     /// Only in a batch, where a header cannot say it of each.
     idempotency_key: Option<String>,
 }
 
 impl Submission {
     /// Reads the body of `POST /jobs`: `{"type", "payload"}` and optionally `max_attempts`, `timeout_seconds`,
-    /// `delay_seconds` or `run_at`, `expires_at`, and `tags`. `now` is needed to bound the times.
+    /// `delay_seconds` or `run_at`, `expires_at`, `tags`, and `callback_url`. `now` is needed to bound the times.
     pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Rejection> {
         let (submission, key) = Self::parse_of_batch(well_formed(body)?, now)?;
         match key {
@@ -116,6 +119,7 @@ impl Submission {
             start,
             expires_at: parse_expiry(body.expires_at.as_deref(), start.after(now))?,
             tags: parse_tags(&body.tags)?,
+            callback_url: parse_callback(job_type, body.callback_url)?,
             together_with: None,
         };
         Ok((submission, body.idempotency_key))
@@ -142,6 +146,7 @@ impl Submission {
             start: Start::Now,
             expires_at: None,
             tags: vec![],
+            callback_url: None,
             together_with: None,
         }
     }
@@ -172,7 +177,11 @@ impl Submission {
         let expiry = self.expires_at.map(|time| format!("expires {}", time.as_millis()));
         parts.extend(expiry.as_deref());
         parts.extend(self.tags.iter().map(Tag::as_str));
-        parts.extend(self.together_with.as_deref());
+        // A tag has no space in it.
+        let callback = self.callback_url.as_ref().map(|url| format!("calls back {url}"));
+        parts.extend(callback.as_deref());
+        let together_with = self.together_with.as_ref().map(|own| format!("together with {own}"));
+        parts.extend(together_with.as_deref());
         Fingerprint::of(parts)
     }
 
@@ -200,6 +209,7 @@ impl Submission {
             traceparent: origin.traceparent,
             tags: self.tags,
             expires_at: self.expires_at,
+            callback_url: self.callback_url,
             checkpoint: None,
             progress: None,
             history: vec![Event::Accepted { at: now, not_before: Some(not_before).filter(|time| *time > now) }],
@@ -268,6 +278,18 @@ fn parse_expiry(text: Option<&str>, not_before: Timestamp) -> Result<Option<Time
         Ok(Some(expires_at))
     } else {
         Err(InvalidField::new("expires_at", "must be later than the time at which the job may start"))
+    }
+}
+
+/// A webhook about a webhook's end would go on for ever.
+fn parse_callback(job_type: JobType, url: Option<String>) -> Result<Option<String>, InvalidField> {
+    let Some(url) = url else { return Ok(None) };
+    if job_type == JobType::WebhookDelivery {
+        return Err(InvalidField::new("callback_url", "is not for webhooks themselves"));
+    }
+    match receiver_url(&url) {
+        Ok(_) => Ok(Some(url)),
+        Err(problem) => Err(InvalidField::new("callback_url", format!("does not fit: {problem}"))),
     }
 }
 
@@ -378,5 +400,139 @@ mod tests {
         let due_at = NOW + sweep::PATIENCE;
         assert_eq!(job.state, State::Pending { not_before: NOW, due_at, resumes: false });
         assert_eq!(job.history, [Event::Accepted { at: NOW, not_before: None }]);
+    }
+
+    /// A job whose body says this besides its type and payload.
+    fn job_with(option: &str) -> Job {
+        job(&format!(r#"{{"type":"csv-generation","payload":{{"a":1}},{option}}}"#))
+    }
+
+    fn time(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).expect(text)
+    }
+
+    #[test]
+    fn a_body_may_be_256_kib_long() {
+        assert_eq!(LONGEST_BODY, 262_144);
+    }
+
+    #[test]
+    fn a_job_is_what_was_asked_for_and_otherwise_what_its_type_lays_down() {
+        let tags = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
+        let asked = job_with(&format!(r#""max_attempts":10,"timeout_seconds":50,"tags":{tags:?}"#));
+        assert_eq!((asked.max_attempts, asked.timeout), (10, Duration::from_secs(50)));
+        assert_eq!(asked.tags.iter().map(Tag::as_str).collect::<Vec<_>>(), tags, "ten are taken");
+        let least = job_with(r#""max_attempts":1,"timeout_seconds":1"#);
+        assert_eq!((least.max_attempts, least.timeout), (1, Duration::from_secs(1)));
+        let plain = job(r#"{"type":"webhook-delivery","payload":{"url":"https://example.com","data":1}}"#);
+        assert_eq!((plain.max_attempts, plain.timeout), (8, Duration::from_secs(30)));
+        assert_eq!((plain.tags, plain.expires_at), (vec![], None));
+    }
+
+    #[test]
+    fn a_job_may_start_up_to_366_days_ahead() {
+        let not_before = |option: &str| match job_with(option).state {
+            State::Pending { not_before, .. } => not_before,
+            state => panic!("{state:?}"),
+        };
+        assert_eq!(not_before(r#""delay_seconds":0"#), NOW);
+        assert_eq!(not_before(r#""delay_seconds":60"#), time("2027-01-15T08:01:00Z"));
+        assert_eq!(not_before(r#""run_at":"2027-01-15T09:00:00+00:30""#), time("2027-01-15T08:30:00Z"));
+        let last = time("2028-01-16T08:00:00Z");
+        assert_eq!(not_before(r#""delay_seconds":31622400"#), last);
+        assert_eq!(not_before(r#""run_at":"2028-01-16T08:00:00Z""#), last);
+        let refused = |option: &str| {
+            let body = format!(r#"{{"type":"csv-generation","payload":{{"a":1}},{option}}}"#);
+            parse(&body).expect_err(option).to_string()
+        };
+        assert_eq!(refused(r#""delay_seconds":31622401"#), "`delay_seconds` must be at most 366 days ahead");
+        for run_at in ["2028-01-16T08:00:00.001Z", "2030-01-01T00:00:00Z"] {
+            let problem = "`run_at` must be at most 366 days ahead";
+            assert_eq!(refused(&format!(r#""run_at":"{run_at}""#)), problem, "{run_at}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_expires_has_a_moment_to_start_in() {
+        let with = |expires_at: &str| format!(r#""delay_seconds":60,"expires_at":"{expires_at}""#);
+        let too_soon = format!(r#"{{"type":"csv-generation","payload":{{}},{}}}"#, with("2027-01-15T08:01:00Z"));
+        assert_eq!(
+            parse(&too_soon).expect_err("at the very start").to_string(),
+            "`expires_at` must be later than the time at which the job may start"
+        );
+        for expires_at in ["2027-01-15T08:01:00.001Z", "2099-01-01T00:00:00Z"] {
+            assert_eq!(job_with(&with(expires_at)).expires_at, Some(time(expires_at)));
+        }
+    }
+
+    #[test]
+    fn another_start_is_said_in_exactly_one_way() {
+        let of = |delay_seconds: Option<u64>, run_at: Option<&str>| {
+            parse_start(delay_seconds, run_at, NOW).map_err(|invalid| invalid.to_string())
+        };
+        let (nine, text) = (time("2027-01-15T09:00:00Z"), Some("2027-01-15T09:00:00Z"));
+        assert_eq!(of(Some(3600), None), Ok(nine));
+        assert_eq!(of(None, text), Ok(nine));
+        assert_eq!(of(Some(0), None), Ok(NOW));
+        assert_eq!(of(None, None), Err("`run_at` or `delay_seconds` is required".to_owned()));
+        assert_eq!(of(Some(3600), text), Err("`run_at` and `delay_seconds` cannot both be given".to_owned()));
+    }
+
+    #[test]
+    fn a_key_stands_in_the_body_only_within_a_batch() {
+        let with_key = r#"{"type":"csv-generation","payload":{"a":1},"idempotency_key":"order-1"}"#;
+        assert_eq!(
+            parse(with_key).expect_err("alone").to_string(),
+            "`idempotency_key` is for batches; give the header Idempotency-Key"
+        );
+        let (submission, key) = Submission::parse_of_batch(with_key, NOW).expect("one of a batch");
+        assert_eq!(key.as_deref(), Some("order-1"));
+        assert_eq!(submission, parse(r#"{"type":"csv-generation","payload":{"a":1}}"#).expect("fits"));
+    }
+
+    #[test]
+    fn a_body_that_is_all_payload_is_named_as_the_body() {
+        let of = |body: &str| Submission::parse_payload(JobType::CsvGeneration, body.as_bytes());
+        let payload = Json::parse(r#"{"a":1}"#).expect("valid");
+        assert_eq!(of(" {\"a\": 1}\n").expect("fits"), Submission::plain(JobType::CsvGeneration, payload));
+        assert_eq!(of("3").expect_err("a number").to_string(), "`body` must be an object, or an array of objects");
+        assert_eq!(
+            of(r#"{"a":{}}"#).expect_err("not flat").to_string(),
+            "`a` does not fit: a cell is a text, a number, true, false or null"
+        );
+        assert!(matches!(of("{").expect_err("cut off"), Rejection::NotJson(_)));
+    }
+
+    #[test]
+    fn what_goes_with_a_job_and_when_it_starts_are_part_of_what_is_asked_for() {
+        let plain = Submission::plain(JobType::CsvGeneration, Json::parse("{}").expect("valid"));
+        let with = |own: &str| plain.clone().together_with(own.to_owned()).fingerprint();
+        assert_eq!(with("a lamp"), with("a lamp"));
+        assert_ne!(with("a lamp"), with("a chair"));
+        assert_ne!(with("a lamp"), plain.fingerprint());
+
+        let nine = time("2027-01-15T09:00:00Z");
+        let at_nine = plain.clone().at(nine);
+        assert_ne!(at_nine.fingerprint(), plain.fingerprint());
+        let origin = Origin { correlation_id: "request".to_owned(), traceparent: None };
+        let job = at_nine.into_job(JobId::at(NOW, [0; 10]), Tenant::only(), NOW, origin);
+        assert_eq!(job.history, [Event::Accepted { at: NOW, not_before: Some(nine) }]);
+    }
+
+    #[test]
+    fn a_callback_url_is_kept_as_it_was_given_and_no_webhook_has_one() {
+        let url = "https://example.com/hooks?key=1#top";
+        let with = |url: &str| format!(r#"{{"type":"csv-generation","payload":{{"a":1}},"callback_url":"{url}"}}"#);
+        assert_eq!(job(&with(url)).callback_url.as_deref(), Some(url));
+        let fingerprint = |url: &str| parse(&with(url)).expect(url).fingerprint();
+        assert_ne!(fingerprint(url), fingerprint("https://example.com/"));
+        let refused = parse(&with("ftp://example.com/")).expect_err("no web address").to_string();
+        assert!(refused.starts_with("`callback_url` ") && refused.ends_with("must start with https://"), "{refused}");
+        let webhook = r#"{"type":"webhook-delivery","payload":{"url":"https://example.com","data":1},
+            "callback_url":"https://example.com"}"#;
+        assert_eq!(
+            parse(webhook).expect_err("it would go on for ever").to_string(),
+            "`callback_url` is not for webhooks themselves"
+        );
     }
 }

@@ -117,18 +117,24 @@ pub fn copies_to_send(overdue: usize, waiting: usize) -> usize {
 mod tests {
     use super::*;
     use crate::id::{JobId, LeaseToken, Tenant};
+    use crate::json::Json;
     use crate::submission::{Origin, Submission};
-    use crate::transition::{Change, transition};
+    use crate::transition::{Change, Fence, transition};
 
-    fn claimed(max_attempts: u32) -> Job {
+    /// A job accepted at the epoch that may start after so many seconds.
+    fn waiting(max_attempts: u32, delay_seconds: u64) -> Job {
         let start = Timestamp::from_millis(0);
-        let body =
-            format!(r#"{{"type":"csv-generation","payload":{{}},"max_attempts":{max_attempts},"timeout_seconds":10}}"#);
+        let options = format!(r#""max_attempts":{max_attempts},"timeout_seconds":10,"delay_seconds":{delay_seconds}"#);
+        let body = format!(r#"{{"type":"csv-generation","payload":{{}},{options}}}"#);
         let origin = Origin { correlation_id: "request".to_owned(), traceparent: None };
         let submission = Submission::parse(body.as_bytes(), start).expect("fits");
-        let job = submission.into_job(JobId::at(start, [0; 10]), Tenant::only(), start, origin);
-        let token = LeaseToken::new([1; 8]);
-        transition(&job, &Change::Claim { now: start, token, time_left: PATIENCE }).expect("claimed")
+        submission.into_job(JobId::at(start, [0; 10]), Tenant::only(), start, origin)
+    }
+
+    fn claimed(max_attempts: u32) -> Job {
+        let (now, token) = (Timestamp::from_millis(0), LeaseToken::new([1; 8]));
+        let claim = Change::Claim { now, token, time_left: PATIENCE };
+        transition(&waiting(max_attempts, 0), &claim).expect("claimed")
     }
 
     #[test]
@@ -151,6 +157,42 @@ mod tests {
         assert_eq!(decide(&live, after), Decision::LookAgain(after), "a lease holds to its last moment");
         let ended = transition(&asked, &Change::ExpireCancelled { now: after }).expect("lease over");
         assert_eq!(decide(&ended, after), Decision::Leave);
+    }
+
+    #[test]
+    fn a_message_is_the_jobs_first_only_if_the_look_was_due_before_the_jobs_time() {
+        let at = Timestamp::from_millis;
+        let far = waiting(2, 1_000);
+        assert_eq!(decide(&far, at(880_000)), Decision::Leave, "due is not yet overdue");
+        let first = Decision::Announce { due_at: at(1_060_000), delay: Duration::from_millis(119_999) };
+        assert_eq!(decide(&far, at(880_001)), first);
+        let postponed_to = |due_at| {
+            let postpone = Change::Postpone { seen_due_at: at(880_000), due_at };
+            transition(&far, &postpone).expect("is due then")
+        };
+        let another = |due_at| Decision::SendAgain { due_at, delay: Duration::ZERO };
+        assert_eq!(decide(&postponed_to(at(1_000_000)), at(1_000_001)), another(at(1_060_001)));
+        assert_eq!(decide(&postponed_to(at(1_060_000)), at(1_060_001)), another(at(1_120_002)));
+        assert_eq!(decide(&postponed_to(at(10_000)), at(10_001)), Decision::LookAgain(at(880_000)), "far off");
+        assert_eq!(decide(&waiting(2, 100), at(160_001)), another(at(220_002)), "its message had been sent at once");
+    }
+
+    #[test]
+    fn a_job_lapses_from_when_it_expires_if_no_attempt_of_it_goes_on() {
+        let at = Timestamp::from_millis;
+        let expiring = |job: Job| Job { expires_at: Some(at(200_000)), ..job };
+        let never_started = expiring(waiting(2, 0));
+        assert!(matches!(decide(&never_started, at(199_999)), Decision::SendAgain { .. }));
+        assert_eq!(decide(&never_started, at(200_000)), Decision::Lapse);
+        let died = expiring(claimed(2));
+        assert!(matches!(decide(&died, at(199_999)), Decision::Rescue { .. }));
+        assert_eq!(decide(&died, at(200_000)), Decision::Lapse);
+        assert_eq!(decide(&expiring(claimed(1)), at(200_000)), Decision::Expire, "its last attempt was in time");
+
+        let fence = Fence { attempt: 1, token: LeaseToken::new([1; 8]) };
+        let checkpoint = Json::parse("7").expect("a number");
+        let goes_on = transition(&died, &Change::Yield { now: at(10_000), fence, checkpoint }).expect("held");
+        assert!(matches!(decide(&goes_on, at(200_000)), Decision::SendAgain { .. }));
     }
 
     #[test]

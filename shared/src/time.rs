@@ -80,4 +80,11 @@ mod tests {
     fn the_time_since_a_later_point_is_zero() {
         assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
     }
+
+    #[test]
+    fn whole_seconds_are_rounded_down_before_the_epoch_too() {
+        let seconds = |millis| Timestamp::from_millis(millis).as_secs();
+        assert_eq!([0, 999, 1_999, 2_000].map(seconds), [0, 0, 1, 2]);
+        assert_eq!([-1, -1_000, -1_001].map(seconds), [-1, -1, -2]);
+    }
 }

@@ -184,6 +184,8 @@ pub enum Refusal {
     AttemptsUsedUp,
     /// It has expired, and nobody has it.
     Expired,
+    /// So much has happened to it that its history has no room for what people may add to it.
+    HistoryFull,
     /// Somebody asked for it to be cancelled.
     CancelRequested,
     /// Its attempt could not end within the time this worker has left.
@@ -241,6 +243,7 @@ pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
         }
         Change::Lapse { now } => lapse(job, *now),
         Change::Reschedule { now, not_before } => match job.state {
+            State::Pending { .. } if job.history.len() >= MOST_EVENTS => Err(Refusal::HistoryFull),
             State::Pending { resumes, .. } => {
                 let due_at = crate::sweep::first_due(*not_before, *now);
                 let state = State::Pending { not_before: *not_before, due_at, resumes };
@@ -278,6 +281,13 @@ pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
         },
     }
 }
+
+/// From so many events on nobody may reschedule a job or try it again. What the protocol itself adds is bounded by its
+/// attempts; so the item stays under DynamoDB's limit of 400 KB, and a job can always be brought to its end.
+pub const MOST_EVENTS: usize = 1_000;
+
+/// How many attempts a job may have in all, however often it is tried again. Each may leave an error in its history.
+pub const MOST_ATTEMPTS_IN_ALL: u32 = 50;
 
 /// The error of a job whose last attempt left no word.
 pub const ABANDONED: &str = "the last attempt did not finish: its worker died or ran out of time";
@@ -338,6 +348,9 @@ fn redrive(job: &Job, now: Timestamp, not_before: Timestamp, more_attempts: u32)
         State::Failed { .. } | State::Cancelled { .. } => {}
         State::Completed { .. } => return Err(ended(job)),
         State::Pending { .. } | State::Processing { .. } => return Err(Refusal::MovedOn),
+    }
+    if job.history.len() >= MOST_EVENTS || job.attempts + more_attempts > MOST_ATTEMPTS_IN_ALL {
+        return Err(Refusal::HistoryFull);
     }
     let state = State::Pending { not_before, due_at: crate::sweep::first_due(not_before, now), resumes: false };
     Ok(Job {
@@ -632,5 +645,160 @@ mod tests {
             let found = states.each_ref().map(|job| transition(job, &change).is_ok());
             assert_eq!(found, allowed, "{change:?}");
         }
+    }
+
+    /// The job, claimed at [`START`] for its first attempt, and that attempt's fence.
+    fn claimed(job: &Job) -> (Job, Fence) {
+        let fence = Fence { attempt: 1, token: LeaseToken::new([1; 8]) };
+        let claim = Change::Claim { now: START, token: fence.token, time_left: Duration::from_secs(60) };
+        (transition(job, &claim).expect("claimed"), fence)
+    }
+
+    /// The last moment of the lease of a job that was [`claimed`].
+    fn lease_end() -> Timestamp {
+        START + Duration::from_secs(15)
+    }
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn json(text: &str) -> Json {
+        Json::parse(text).expect("valid")
+    }
+
+    #[test]
+    fn a_change_has_a_fence_exactly_if_it_writes_an_attempts_outcome() {
+        let fence = Fence { attempt: 1, token: LeaseToken::new([1; 8]) };
+        let (now, not_before, tenant) = (START, START, Tenant::only());
+        let outcomes = [
+            Change::Complete { now, fence, result: json("1") },
+            Change::Retry { now, fence, error: "e".to_owned(), not_before },
+            Change::Fail { now, fence, error: "e".to_owned(), tenant: tenant.clone() },
+            Change::Yield { now, fence, checkpoint: json("1") },
+            Change::YieldToCancel { now, fence },
+        ];
+        for change in outcomes {
+            assert_eq!(change.fence(), Some(&fence), "{change:?}");
+        }
+        let others = [
+            Change::Claim { now, token: fence.token, time_left: MOMENT },
+            Change::Report { fence, progress: Progress { percent: 1, message: String::new(), at: now } },
+            Change::Expire { now, tenant: tenant.clone() },
+            Change::ExpireCancelled { now },
+            Change::Postpone { seen_due_at: now, due_at: now },
+            Change::Lapse { now },
+            Change::Reschedule { now, not_before },
+            Change::Redrive { now, not_before, more_attempts: 1, tenant },
+            Change::CancelPending { now },
+            Change::RequestCancel { now },
+        ];
+        for change in others {
+            assert_eq!(change.fence(), None, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_kept_until_the_job_is_done_and_progress_for_good() {
+        let (running, fence) = claimed(&accepted());
+        let progress = Progress { percent: 70, message: "row 7".to_owned(), at: START };
+        let told = transition(&running, &Change::Report { fence, progress: progress.clone() }).expect("held");
+        assert_eq!((told.progress.as_ref(), &told.state), (Some(&progress), &running.state));
+        let yields = Change::Yield { now: START, fence, checkpoint: json("7") };
+        let (again, fence) = claimed(&transition(&told, &yields).expect("held"));
+        let retry = Change::Retry { now: START, fence, error: "e".to_owned(), not_before: START };
+        let waiting = transition(&again, &retry).expect("held");
+        assert_eq!(waiting.checkpoint, Some(json("7")), "the next attempt may begin there");
+        let done = Change::Complete { now: START, fence, result: json("1") };
+        let done = transition(&again, &done).expect("held");
+        assert_eq!((done.checkpoint, done.progress), (None, Some(progress)));
+    }
+
+    #[test]
+    fn a_job_has_failed_when_its_last_attempt_has_died_and_no_sooner() {
+        let expire = |now| Change::Expire { now, tenant: Tenant::only() };
+        let (first, _) = claimed(&Job { max_attempts: 2, ..accepted() });
+        assert_eq!(transition(&first, &expire(lease_end() + MOMENT)), Err(Refusal::MovedOn), "another may follow");
+        let (last, _) = claimed(&Job { max_attempts: 1, ..accepted() });
+        assert_eq!(transition(&last, &expire(lease_end())), Err(Refusal::Leased(lease_end())));
+        let failed = transition(&last, &expire(lease_end() + MOMENT)).expect("its lease is over");
+        assert_eq!((failed.status(), failed.error.as_deref()), (Status::Failed, Some(ABANDONED)));
+    }
+
+    #[test]
+    fn a_job_whose_attempt_has_died_lapses_unless_it_was_the_last_or_is_to_be_cancelled() {
+        let expiring = Job { expires_at: Some(START + Duration::from_secs(1)), ..accepted() };
+        let lapse = |job: &Job, now| transition(job, &Change::Lapse { now });
+        let (running, _) = claimed(&expiring);
+        assert_eq!(lapse(&running, lease_end()), Err(Refusal::Leased(lease_end())));
+        let over = lease_end() + MOMENT;
+        let lapsed = lapse(&running, over).expect("its lease is over");
+        assert_eq!(lapsed.state, State::Cancelled { finished_at: over });
+        assert_eq!(lapsed.history.last(), Some(&Event::Lapsed { at: over }));
+        let (last, _) = claimed(&Job { max_attempts: 1, ..expiring });
+        assert_eq!(lapse(&last, over), Err(Refusal::AttemptsUsedUp));
+        let asked = transition(&running, &Change::RequestCancel { now: START }).expect("running");
+        assert_eq!(lapse(&asked, over), Err(Refusal::CancelRequested));
+        assert_eq!(lapse(&lapsed, over), Err(Refusal::Ended(Status::Cancelled)));
+    }
+
+    #[test]
+    fn a_job_that_is_tried_again_has_so_many_more_attempts_and_does_not_expire_any_more() {
+        let expires_at = START + Duration::from_secs(1);
+        let (running, fence) = claimed(&Job { expires_at: Some(expires_at), ..accepted() });
+        let fail = Change::Fail { now: START, fence, error: "e".to_owned(), tenant: Tenant::only() };
+        let failed = transition(&running, &fail).expect("held");
+        let (now, tenant) = (expires_at, Tenant::only());
+        let redrive = Change::Redrive { now, not_before: now, more_attempts: 4, tenant };
+        let waiting = transition(&failed, &redrive).expect("it has failed");
+        assert_eq!((waiting.attempts, waiting.max_attempts), (1, 5));
+        assert_eq!((waiting.lease_token, waiting.expires_at), (None, None));
+        let claim = Change::Claim { now, token: fence.token, time_left: Duration::from_secs(60) };
+        assert_eq!(transition(&waiting, &claim).expect("starts").attempts, 2);
+    }
+
+    #[test]
+    fn a_writer_without_the_job_is_fenced_unless_its_own_write_has_landed() {
+        let (running, first) = claimed(&accepted());
+        let complete = |fence| Change::Complete { now: START, fence, result: json("1") };
+        let retry = Change::Retry { now: START, fence: first, error: "e".to_owned(), not_before: START };
+        let waiting = transition(&running, &retry).expect("held");
+        assert_eq!(transition(&waiting, &retry), Err(Refusal::AlreadyApplied));
+        assert_eq!(transition(&waiting, &complete(first)), Err(Refusal::Fenced), "it had ended otherwise");
+
+        let token = LeaseToken::new([2; 8]);
+        let claim = Change::Claim { now: START, token, time_left: Duration::from_secs(60) };
+        let again = transition(&waiting, &claim).expect("claimed");
+        let second = Fence { attempt: 2, token };
+        let strangers = [first, Fence { attempt: 2, ..first }, Fence { attempt: 1, ..second }];
+        let done = transition(&again, &complete(second)).expect("held");
+        for stranger in strangers {
+            assert_eq!(transition(&again, &complete(stranger)), Err(Refusal::Fenced), "{stranger:?}");
+            assert_eq!(transition(&done, &complete(stranger)), Err(Refusal::Fenced), "{stranger:?}");
+        }
+        assert_eq!(transition(&done, &complete(second)), Err(Refusal::AlreadyApplied));
+    }
+
+    #[test]
+    fn people_may_add_to_a_history_while_there_is_room_and_a_full_one_can_still_end() {
+        let with_events = |job: &Job, events: usize| {
+            let mut job = job.clone();
+            let event = job.history[0].clone();
+            job.history.resize(events, event);
+            job
+        };
+        let (now, not_before, pending) = (START, START, accepted());
+        let reschedule = Change::Reschedule { now, not_before };
+        assert!(transition(&with_events(&pending, 999), &reschedule).is_ok());
+        let full = with_events(&pending, 1_000);
+        assert_eq!(transition(&full, &reschedule), Err(Refusal::HistoryFull));
+        let (running, fence) = claimed(&full);
+        assert!(transition(&running, &Change::Complete { now, fence, result: json("1") }).is_ok());
+
+        let redrive = |more_attempts| Change::Redrive { now, not_before, more_attempts, tenant: Tenant::only() };
+        let cancelled = transition(&pending, &Change::CancelPending { now }).expect("pending");
+        assert!(transition(&with_events(&cancelled, 999), &redrive(1)).is_ok());
+        assert_eq!(transition(&with_events(&cancelled, 1_000), &redrive(1)), Err(Refusal::HistoryFull));
+        let tried = Job { attempts: 10, ..cancelled };
+        assert_eq!(transition(&tried, &redrive(40)).map(|job| job.max_attempts), Ok(50), "fifty attempts in all");
+        assert_eq!(transition(&tried, &redrive(41)), Err(Refusal::HistoryFull));
     }
 }

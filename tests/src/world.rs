@@ -15,6 +15,7 @@ use shared::memory::{ManualClock, MemoryQueue, MemoryStore, SeededEntropy};
 use shared::ports::{Clock, JobQueue, JobStore, Message, Receipt};
 use shared::retry::RetryPolicy;
 use shared::schedules::MemorySchedules;
+use shared::subscriptions::MemorySubscriptions;
 use shared::time::Timestamp;
 use shared_aws::settings::{AuthMode, WorkerSettings};
 use sweeper::{Sweeper, Swept};
@@ -33,6 +34,8 @@ pub struct World {
     pub queue: Arc<MemoryQueue>,
     /// The schedules.
     pub schedules: Arc<MemorySchedules>,
+    /// The subscriptions.
+    pub subscriptions: Arc<MemorySubscriptions>,
     /// The time, for all three functions.
     pub clock: Arc<ManualClock>,
     /// The HTTP function.
@@ -84,6 +87,7 @@ impl World {
         let time: Arc<dyn Clock> = clock.clone();
         let queue = Arc::new(MemoryQueue::new(time, visibility_timeout, most_receives));
         let schedules = Arc::new(MemorySchedules::default());
+        let subscriptions = Arc::new(MemorySubscriptions::default());
         let entropy = Arc::new(SeededEntropy::new(1));
         let folder = tempfile::tempdir().expect("a folder");
         let api = Api {
@@ -91,6 +95,7 @@ impl World {
             queue: api_queue(queue.clone()),
             switch: store.clone(),
             schedules: schedules.clone(),
+            subscriptions: subscriptions.clone(),
             products: store.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -117,7 +122,17 @@ impl World {
             dead_letters: queue.clone(),
             clock: clock.clone(),
         };
-        Self { store, queue, schedules, clock, router: api::router(api), worker: Arc::new(worker), sweeper, folder }
+        Self {
+            store,
+            queue,
+            schedules,
+            subscriptions,
+            clock,
+            router: api::router(api),
+            worker: Arc::new(worker),
+            sweeper,
+            folder,
+        }
     }
 
     /// Sends a request to the API.

@@ -71,6 +71,7 @@ impl Metered {
             entropy: Arc::new(SystemEntropy),
             switch: self.store(),
             schedules: self.store(),
+            subscriptions: self.store(),
             products: self.store(),
             idempotency_secret: "secret".to_owned(),
             auth: AuthMode::None,

@@ -7,12 +7,13 @@ use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredential
 use local::engine::{Engine, Folders, install};
 use shared::contract::Consumer;
 use shared::id::JobId;
-use shared::ports::{Message, Receipt};
+use shared::ports::{JobQueue, Message, Receipt};
+use shared::time::Timestamp;
 use shared_aws::clients::SdkConfig;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::s3::Bucket;
 use shared_aws::ses::{Ses, SesError};
-use shared_aws::sqs::SqsQueue;
+use shared_aws::sqs::{SqsDeadLetters, SqsQueue};
 use tests::system::{sqs_client, target_dir};
 use tests::table::{Meter, NAME, client_of, definition};
 
@@ -24,6 +25,7 @@ async fn the_ports_on_the_local_aws_keep_their_contracts() {
     let engine = Engine::start(&packages, &folders, None).await.expect("started");
     tokio::join!(
         queue_contract(engine.url()),
+        dead_letter_contract(engine.url()),
         store_contract(engine.url()),
         a_file_in_s3_is_written_once(engine.url()),
         a_bucket_keeps_the_contract_for_files(engine.url()),
@@ -86,6 +88,16 @@ async fn queue_contract(aws_url: &str) {
     shared::contract::job_queue(&queue, &SqsConsumer { client, url }).await;
 }
 
+async fn dead_letter_contract(aws_url: &str) {
+    let client = sqs_client(aws_url);
+    let url = client.create_queue().queue_name("dead").send().await.expect("created").queue_url.expect("an address");
+    let now = Timestamp::from_millis(1_800_000_000_000);
+    let ids: Vec<JobId> = (0..12).map(|number| JobId::at(now, [number; 10])).collect();
+    let messages: Vec<_> = ids.iter().map(|job_id| Message { job_id: *job_id, delay: Duration::ZERO }).collect();
+    assert_eq!(SqsQueue::with_client(client.clone(), url.clone()).send_all(&messages).await, []);
+    shared::contract::dead_letters(&SqsDeadLetters::with_client(client, url), &ids, tokio::time::sleep).await;
+}
+
 struct SqsConsumer {
     client: aws_sdk_sqs::Client,
     url: String,
@@ -126,4 +138,5 @@ async fn store_contract(aws_url: &str) {
     shared::contract::products(&store).await;
     shared::quota::contract(&store).await;
     shared::schedules::contract::schedule_store(&store).await;
+    shared::subscriptions::contract::subscription_store(&store).await;
 }

@@ -19,7 +19,7 @@ use shared::job::{Job, Progress, State, Status};
 use shared::job_type::JobType;
 use shared::json::Json;
 use shared::memory::{ManualClock, MemoryQueue, MemoryStore, SeededEntropy};
-use shared::ports::{Clock, Entropy, JobStore, StoreError};
+use shared::ports::{Clock, Entropy, StoreError};
 use shared::quota::minute_of;
 use shared::submission::{Origin, Submission};
 use shared::time::Timestamp;

@@ -76,6 +76,7 @@ async fn no_list_shows_what_is_another_tenants() {
         "/jobs?type=csv-generation",
         "/jobs?tag=mine",
         "/schedules",
+        "/subscriptions",
     ];
     for list in lists {
         let own = call(&world, &acme, &format!("GET {list}"), "").await;
@@ -150,6 +151,14 @@ async fn two_tenants_may_use_the_same_names_and_never_meet() {
     assert_ne!(own["cron"], theirs["cron"]);
     assert!(call(&world, &beta, "DELETE /schedules/nightly", "").await.status.is_success());
     assert_eq!(call(&world, &acme, "GET /schedules/nightly", "").await.body, own, "as it was");
+    let event = r#"{"type":"order.created","id":"7","data":"Alice"}"#;
+    let mut told = vec![];
+    for caller in [&acme, &beta] {
+        call(&world, caller, "PUT /subscriptions/follower", FOLLOWER).await;
+        told.push(call(&world, caller, "POST /events", event).await.body["jobs"].clone());
+    }
+    assert_eq!([&told[0][0]["replayed"], &told[1][0]["replayed"]], [&json!(false), &json!(false)]);
+    assert_ne!(told[0][0]["job_id"], told[1][0]["job_id"]);
 }
 
 /// What a tenant has: a job in each status, a schedule and a product.
@@ -172,6 +181,7 @@ async fn things_of(world: &World, owner: &Value) -> Things {
     let claim =
         Change::Claim { now: world.clock.now(), token: LeaseToken::new([1; 8]), time_left: Duration::from_secs(60) };
     world.store.change_if_allowed(jobs[2], &claim).await.expect("memory answers");
+    assert!(call(world, owner, "PUT /subscriptions/follower", FOLLOWER).await.status.is_success());
     call(world, owner, &format!("POST /jobs/{}/cancel", jobs[3]), "{}").await;
     let mut statuses = vec![];
     for id in &jobs {
@@ -195,13 +205,17 @@ impl Things {
         }
         routes.extend(TO_A_SCHEDULE.map(|(route, body)| (route, body, "nightly".to_owned(), "weekly")));
         routes.push(("GET /products/{}", "", self.product.clone(), no_id));
+        for route in ["GET /subscriptions/{}", "DELETE /subscriptions/{}"] {
+            routes.push((route, "", "follower".to_owned(), "nobodys"));
+        }
         routes
     }
 
     /// All that somebody can see of them.
     async fn as_seen_by(&self, world: &World, caller: &Value) -> Vec<Value> {
         let mut paths: Vec<_> = self.jobs.iter().map(|id| format!("GET /jobs/{id}")).collect();
-        paths.extend(["GET /schedules/nightly".to_owned(), format!("GET /products/{}", self.product)]);
+        paths.extend(["GET /schedules/nightly".to_owned(), "GET /subscriptions/follower".to_owned()]);
+        paths.extend([format!("GET /products/{}", self.product)]);
         let mut seen = vec![];
         for path in paths {
             let answer = call(world, caller, &path, "").await;
@@ -216,6 +230,7 @@ impl Things {
         let text = answer.body.to_string();
         self.jobs.iter().any(|id| text.contains(&id.to_string()))
             || text.contains("nightly")
+            || text.contains("follower")
             || text.contains(&self.product)
     }
 }
@@ -225,8 +240,11 @@ fn shape(answer: &Answer, thing: &str) -> (StatusCode, Option<HeaderValue>, Stri
     (answer.status, answer.headers.get("content-type").cloned(), answer.body.to_string().replace(thing, "…"))
 }
 
+/// A subscription.
+const FOLLOWER: &str = r#"{"event_type":"order.created","job":{"type":"csv-generation","payload":{"a":"{{data}}"}}}"#;
+
 /// Every route, what is sent to it, and the scope that it takes.
-const ROUTES: [(&str, &str, Option<&str>); 27] = [
+const ROUTES: [(&str, &str, Option<&str>); 32] = [
     ("GET /health", "", None),
     ("GET /openapi.json", "", None),
     ("GET /docs", "", None),
@@ -235,6 +253,11 @@ const ROUTES: [(&str, &str, Option<&str>); 27] = [
     ("GET /jobs/{id}/events", "", Some("jobs:read")),
     ("GET /jobs/{id}/why", "", Some("jobs:read")),
     ("GET /queue", "", Some("jobs:read")),
+    ("GET /subscriptions", "", Some("jobs:read")),
+    ("GET /subscriptions/{name}", "", Some("jobs:read")),
+    ("POST /events", r#"{"type":"order.created","data":{}}"#, Some("jobs:write")),
+    ("PUT /subscriptions/{name}", FOLLOWER, Some("jobs:write")),
+    ("DELETE /subscriptions/{name}", "", Some("jobs:write")),
     ("GET /schedules", "", Some("jobs:read")),
     ("GET /schedules/{name}", "", Some("jobs:read")),
     ("GET /products/{id}", "", Some("jobs:read")),
@@ -528,4 +551,13 @@ async fn call_with(
     }
     let request: Request<lambda_http::Body> = lambda_http::request::from_str(&event.to_string()).expect("an event");
     world.send(request.map(|body| Body::from(body.to_vec()))).await
+}
+
+#[tokio::test]
+async fn the_fixture_of_a_verified_token_is_let_in_as_its_subject() {
+    let world = World::with_auth(AuthMode::Jwt { tenant_claim: "sub".to_owned(), scope_prefix: String::new() });
+    let event = include_str!("../../events/api-jwt.json");
+    let request: Request<lambda_http::Body> = lambda_http::request::from_str(event).expect("an event");
+    let answer = world.send(request.map(|body| Body::from(body.to_vec()))).await;
+    assert_eq!((answer.status, &answer.body["jobs"]), (StatusCode::OK, &json!([])), "{answer:?}");
 }

@@ -14,6 +14,7 @@ use shared::memory::{ManualClock, MemoryStore};
 use shared::ports::{Clock, DeadLetters, Entropy, JobQueue, JobStore};
 use shared::retry::RetryPolicy;
 use shared::schedules::MemorySchedules;
+use shared::subscriptions::MemorySubscriptions;
 use shared::time::Timestamp;
 use shared_aws::settings::AuthMode;
 use sweeper::Sweeper;
@@ -65,6 +66,7 @@ impl Ports {
             queue: self.queue.clone(),
             switch: self.beside.clone(),
             schedules: self.schedules.clone(),
+            subscriptions: Arc::new(MemorySubscriptions::default()),
             products: self.beside.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),

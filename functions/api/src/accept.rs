@@ -37,7 +37,7 @@ pub async fn accept(
     let now = api.clock.now();
     let id = id_of(api, caller, key, now);
     let job = submission.into_job(id, caller.tenant.clone(), now, origin);
-    let accepted = outcome(api.store.insert_if_absent(&job).await?, &job)?;
+    let accepted = outcome(api.store.insert_if_absent(&job).await?, &job, KEY_HEADER)?;
     if !accepted.replayed {
         let announced = announce(api, &job).await;
         log_accepted(api, &job, announced);
@@ -53,8 +53,8 @@ pub fn id_of(api: &Api, caller: &Caller, key: Option<&IdempotencyKey>, now: Time
     }
 }
 
-/// What the store's answer to an insert means for whoever sent the job.
-pub fn outcome(inserted: Inserted, job: &Job) -> Result<Accepted, Problem> {
+/// What the store's answer to an insert means for whoever sent the job, with a key that stood in `key_field`.
+pub fn outcome(inserted: Inserted, job: &Job, key_field: &str) -> Result<Accepted, Problem> {
     let id = job.id;
     match inserted {
         Inserted::New => Ok(Accepted { id, replayed: false }),
@@ -64,7 +64,7 @@ pub fn outcome(inserted: Inserted, job: &Job) -> Result<Accepted, Problem> {
             tracing::info!(job.id = %id, correlation_id = job.correlation_id, "job.replayed");
             Ok(Accepted { id, replayed: true })
         }
-        Inserted::AlreadyThere(_) => Err(Problem::key_used_before()),
+        Inserted::AlreadyThere(_) => Err(Problem::key_used_before(key_field)),
     }
 }
 
@@ -127,6 +127,9 @@ fn is_this_request(there: &Job, mine: &Job) -> bool {
         && there.fingerprint == mine.fingerprint
 }
 
+/// The header that names a request.
+pub const KEY_HEADER: &str = "Idempotency-Key";
+
 /// A caller's name for one request, so that repeating it does not repeat the job.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey(String);
@@ -137,13 +140,12 @@ impl IdempotencyKey {
 
     /// Reads the header `Idempotency-Key`, if there is one.
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
-        const FIELD: &str = "Idempotency-Key";
         let mut given = headers.get_all("idempotency-key").iter();
         let Some(value) = given.next() else { return Ok(None) };
         let key = match value.to_str() {
-            _ if given.next().is_some() => Err(InvalidField::new(FIELD, "is given twice")),
-            Ok(text) => Self::parse(text, FIELD),
-            Err(_) => Err(InvalidField::new(FIELD, "must be printable ASCII")),
+            _ if given.next().is_some() => Err(InvalidField::new(KEY_HEADER, "is given twice")),
+            Ok(text) => Self::parse(text, KEY_HEADER),
+            Err(_) => Err(InvalidField::new(KEY_HEADER, "must be printable ASCII")),
         };
         key.map(Some).map_err(|invalid| Problem::field(StatusCode::BAD_REQUEST, &invalid))
     }
@@ -158,6 +160,11 @@ impl IdempotencyKey {
         } else {
             Err(InvalidField::new(field, "must be printable ASCII"))
         }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// The key of the job at `index` in a request that has this key.

@@ -152,6 +152,7 @@ pub async fn retry(
     let job = find_own(&api, &caller, id).await?;
     match redrive(&api, &job, api.clock.now(), more_attempts).await? {
         Redriven::Yes(job) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&job))).into_response()),
+        Redriven::TooOften => Err(conflict("the job has been tried too often; submit its work as a new one")),
         Redriven::No(job) => {
             Err(conflict(&format!("the job is {}; only a failed or cancelled one can be tried again", job.status())))
         }
@@ -162,6 +163,8 @@ pub async fn retry(
 pub enum Redriven {
     /// It is on its way, now or since an earlier request.
     Yes(Box<Job>),
+    /// It has had so many attempts, or so much has happened to it, that its history has no room for more.
+    TooOften,
     /// It has completed, or has not ended yet.
     No(Box<Job>),
 }
@@ -178,6 +181,7 @@ pub async fn redrive(api: &Api, job: &Job, not_before: Timestamp, more_attempts:
             Ok(Redriven::Yes(job))
         }
         Changed::Refused(Refusal::MovedOn, there) if is_redriven(&there) => Ok(Redriven::Yes(there)),
+        Changed::Refused(Refusal::HistoryFull, _) => Ok(Redriven::TooOften),
         Changed::Refused(_, there) => Ok(Redriven::No(there)),
         Changed::Missing => Ok(Redriven::No(Box::new(job.clone()))),
     }
@@ -227,6 +231,7 @@ pub async fn reschedule(
             tracing::info!(job.id = %job.id, correlation_id = job.correlation_id, announced, "job.rescheduled");
             Ok(Json(Acted::on(&job)))
         }
+        Changed::Refused(Refusal::HistoryFull, _) => Err(conflict("the job has been rescheduled too often")),
         Changed::Refused(_, there) => Err(conflict(&format!("the job is {}", there.status()))),
         Changed::Missing => Err(Problem::no_such_job()),
     }

@@ -15,7 +15,7 @@ use shared::time::Timestamp;
 use utoipa::ToSchema;
 
 use crate::Api;
-use crate::accept::{Accepted, IdempotencyKey, announce_all, id_of, log_accepted, outcome};
+use crate::accept::{Accepted, IdempotencyKey, KEY_HEADER, announce_all, id_of, log_accepted, outcome};
 use crate::body::{BodyRead, json_body_up_to, read_object};
 use crate::caller::Caller;
 use crate::openapi::BatchBody;
@@ -89,8 +89,11 @@ pub async fn submit_batch(
         let numbered_key = || whole_key.as_ref().map(|key| key.numbered(index));
         match read_job(text.get(), index, now) {
             Ok((submission, key)) => {
+                let key_field = key.as_ref().map(|_| format!("jobs[{index}].idempotency_key"));
                 let id = id_of(&api, &caller, key.or_else(numbered_key).as_ref(), now);
-                jobs.push((index, submission.into_job(id, caller.tenant.clone(), now, request_id.origin(&headers))));
+                let job = submission.into_job(id, caller.tenant.clone(), now, request_id.origin(&headers));
+                let key_field = key_field.unwrap_or_else(|| KEY_HEADER.to_owned());
+                jobs.push(Keyed { index, key_field, job });
                 outcomes.push(None);
             }
             Err(problem) => outcomes.push(Some(Outcome::rejected(problem))),
@@ -104,22 +107,28 @@ pub async fn submit_batch(
     Ok(Json(BatchAnswer { accepted, rejected: jobs.len() - accepted, jobs }))
 }
 
+/// A job of a batch: at which place, and where its key stands.
+struct Keyed {
+    index: usize,
+    key_field: String,
+    job: Job,
+}
+
 /// Stores the jobs and announces the new ones, all in as few requests as possible. If this process dies in between, the
 /// sweeper announces what was stored.
-async fn store_all(api: &Api, jobs: Vec<(usize, Job)>) -> Vec<(usize, Outcome)> {
+async fn store_all(api: &Api, keyed: Vec<Keyed>) -> Vec<(usize, Outcome)> {
     // The table takes no two jobs of one id in one request.
-    let mut first: Vec<(usize, Job)> = vec![];
-    let mut repeated = vec![];
-    for (index, job) in jobs {
-        let group = if first.iter().any(|(_, earlier)| earlier.id == job.id) { &mut repeated } else { &mut first };
-        group.push((index, job));
+    let (mut first, mut repeated): (Vec<Keyed>, Vec<Keyed>) = (vec![], vec![]);
+    for keyed in keyed {
+        let is_new = first.iter().all(|earlier| earlier.job.id != keyed.job.id);
+        if is_new { first.push(keyed) } else { repeated.push(keyed) }
     }
-    let (indices, jobs): (Vec<_>, Vec<_>) = first.into_iter().unzip();
+    let jobs: Vec<Job> = first.iter().map(|keyed| keyed.job.clone()).collect();
     let inserted = api.store.insert_all_if_absent(&jobs).await;
     let outcomes: Vec<Result<Accepted, Problem>> = inserted
         .into_iter()
-        .zip(&jobs)
-        .map(|(inserted, job)| inserted.map_err(Problem::from).and_then(|inserted| outcome(inserted, job)))
+        .zip(&first)
+        .map(|(inserted, Keyed { key_field, job, .. })| outcome(inserted.map_err(Problem::from)?, job, key_field))
         .collect();
 
     let is_new = |outcome: &Result<Accepted, Problem>| outcome.as_ref().is_ok_and(|accepted| !accepted.replayed);
@@ -130,17 +139,18 @@ async fn store_all(api: &Api, jobs: Vec<(usize, Job)>) -> Vec<(usize, Outcome)> 
         log_accepted(api, job, !unsent.contains(&job.id));
     }
 
-    let repeated = repeated.into_iter().map(|(index, job)| {
+    let repeated = repeated.into_iter().map(|Keyed { index, key_field, job }| {
         let twin = jobs.iter().zip(&outcomes).find(|(twin, _)| twin.id == job.id);
         let same = twin.is_some_and(|(twin, _)| twin.fingerprint == job.fingerprint);
         match twin {
             Some((_, Ok(accepted))) if same => (index, Ok(Accepted { replayed: true, ..*accepted })),
             Some((_, Err(problem))) if same => (index, Err(problem.clone())),
-            Some(_) | None => (index, Err(Problem::key_used_before())),
+            Some(_) | None => (index, Err(Problem::key_used_before(&key_field))),
         }
     });
     let repeated: Vec<_> = repeated.collect();
-    indices.into_iter().zip(outcomes).chain(repeated).map(|(index, outcome)| (index, Outcome::from(outcome))).collect()
+    let first = first.into_iter().map(|keyed| keyed.index).zip(outcomes);
+    first.chain(repeated).map(|(index, outcome)| (index, Outcome::from(outcome))).collect()
 }
 
 impl From<Result<Accepted, Problem>> for Outcome {

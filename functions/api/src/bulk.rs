@@ -9,9 +9,11 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use shared::invalid::InvalidField;
 use shared::job::{Job, Status};
+use shared::job_type::JobType;
 use shared::ports::{Cursor, Lane, ListQuery, StoreError};
 use shared::submission::parse_time;
 use shared::time::Timestamp;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::Api;
@@ -44,11 +46,25 @@ impl Filter {
         found.ok_or_else(|| InvalidField::new(field, format!("must be one of {names}")))
     }
 
+    /// The name that jobs of this type are stored under. An unknown one is no error: a newer deployment may know it.
+    pub fn type_name(name: String) -> String {
+        JobType::named(&name).map_or(name, |job_type| job_type.policy().name.to_owned())
+    }
+
     fn fits(&self, job: &Job) -> bool {
         let status = self.statuses.is_empty() || self.statuses.contains(&job.status());
         let job_type = self.job_type.as_ref().is_none_or(|name| name == job.job_type.as_str());
         let tag = self.tag.as_ref().is_none_or(|text| job.tags.iter().any(|tag| tag.as_str() == text));
-        status && job_type && tag && self.created_after.is_none_or(|time| job.created_at > time)
+        // The second for whoever gives a cursor of another list.
+        let after = self.created_after.is_none_or(|time| job.created_at > time);
+        let before = self.created_before.is_none_or(|time| job.created_at < time);
+        status && job_type && tag && after && before
+    }
+
+    /// Whether it leaves out some of the jobs of its lane.
+    fn picks(&self) -> bool {
+        let by_status = !self.statuses.is_empty() && self.lane() == Lane::All;
+        by_status || self.job_type.is_some() || self.tag.is_some()
     }
 
     fn lane(&self) -> Lane {
@@ -64,8 +80,11 @@ pub struct Found {
     pub next: Option<Cursor>,
 }
 
-/// How many jobs are looked at for one page. If few of them fit, the page is short, and the next one goes on.
-const MOST_LOOKED_AT: usize = 1_000;
+/// How many jobs are looked at in one go where only some of them fit.
+const LOOKED_AT_A_TIME: usize = 100;
+
+/// How many times that is done for one page. If few jobs fit, the page is short, and the next one goes on.
+const MOST_LOOKS: usize = 10;
 
 /// Up to `limit` of the caller's jobs that fit `filter`, from `cursor` on.
 pub async fn find(
@@ -76,22 +95,29 @@ pub async fn find(
     limit: usize,
 ) -> Result<Found, StoreError> {
     let before = cursor.or_else(|| filter.created_before.map(Cursor::before));
-    let mut query = ListQuery { tenant: caller.tenant.clone(), lane: filter.lane(), before, limit };
+    let page = if filter.picks() { LOOKED_AT_A_TIME } else { limit };
+    let mut query = ListQuery { tenant: caller.tenant.clone(), lane: filter.lane(), before, limit: page };
     let mut jobs = vec![];
-    let mut looked_at = 0;
-    loop {
-        // Never more than are still wanted: where a page ends, so does what was looked at.
-        query.limit = limit - jobs.len();
+    for _ in 0..MOST_LOOKS {
         let page = api.store.list(&query).await?;
-        looked_at += page.jobs.len().max(1);
-        let too_old = |job: &Job| filter.created_after.is_some_and(|time| job.created_at <= time);
-        let ends = page.jobs.iter().any(too_old);
-        jobs.extend(page.jobs.into_iter().filter(|job| filter.fits(job)));
-        query.before = page.next.filter(|_| !ends);
-        if query.before.is_none() || jobs.len() >= limit || looked_at >= MOST_LOOKED_AT {
-            return Ok(Found { jobs, next: query.before });
+        for job in page.jobs {
+            if filter.created_after.is_some_and(|time| job.created_at <= time) {
+                return Ok(Found { jobs, next: None });
+            }
+            if filter.fits(&job) {
+                jobs.push(job);
+            }
+            if jobs.len() == limit {
+                let next = jobs.last().map(Cursor::after);
+                return Ok(Found { jobs, next });
+            }
+        }
+        query.before = page.next;
+        if query.before.is_none() {
+            break;
         }
     }
+    Ok(Found { jobs, next: query.before })
 }
 
 /// A cursor as clients see it: nothing that they could read anything into.
@@ -121,7 +147,8 @@ pub struct BulkBody {
     limit: Option<u32>,
     /// Where an earlier answer ended: its `next_cursor`.
     cursor: Option<String>,
-    /// To retry: how many jobs may start in a second, 1 to 1000. Unless given, all at once.
+    /// To retry: how many jobs of this request may start in a second, 1 to 1000. Unless given, all at once. The next page
+    /// counts anew: ask for it when this one has started.
     #[schema(minimum = 1, maximum = 1000)]
     per_second: Option<u32>,
 }
@@ -146,12 +173,15 @@ struct FilterBody {
     created_before: Option<String>,
 }
 
+/// How long one request goes on changing jobs. What is left is for the next one, by its cursor.
+const TIME_TO_ACT: Duration = Duration::from_secs(15);
+
 /// What was done.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BulkAnswer {
     /// Whether nothing was done and the jobs only counted.
     dry_run: bool,
-    /// How many of these jobs fit the filter.
+    /// How many jobs of this page fit the filter.
     matched: usize,
     /// How many were changed.
     changed: usize,
@@ -179,7 +209,12 @@ pub async fn cancel_many(
     let plan = Plan::read(body, &[Status::Pending, Status::Processing])?;
     let found = find(&api, &caller, &plan.filter, plan.cursor.clone(), plan.limit).await?;
     let mut answer = plan.answer(&found);
+    let end = Instant::now() + TIME_TO_ACT;
     for job in found.jobs.iter().filter(|_| !plan.dry_run) {
+        if Instant::now() >= end {
+            answer.next_cursor = Some(write_cursor(&Cursor::just_before(job)));
+            break;
+        }
         match cancel_job(&api, job).await? {
             Cancelled::Yes(_) | Cancelled::AskedFor(_) => answer.changed += 1,
             Cancelled::TooLate(_) => answer.skipped += 1,
@@ -210,12 +245,16 @@ pub async fn retry_many(
     }
     let found = find(&api, &caller, &plan.filter, plan.cursor.clone(), plan.limit).await?;
     let mut answer = plan.answer(&found);
-    let now = api.clock.now();
+    let (now, end) = (api.clock.now(), Instant::now() + TIME_TO_ACT);
     for (number, job) in (0_u32..).zip(found.jobs.iter().filter(|_| !plan.dry_run)) {
+        if Instant::now() >= end {
+            answer.next_cursor = Some(write_cursor(&Cursor::just_before(job)));
+            break;
+        }
         let wait = per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * number / rate);
         match redrive(&api, job, now + wait, MORE_ATTEMPTS).await? {
             Redriven::Yes(_) => answer.changed += 1,
-            Redriven::No(_) => answer.skipped += 1,
+            Redriven::No(_) | Redriven::TooOften => answer.skipped += 1,
         }
     }
     Ok(Json(answer))
@@ -251,7 +290,7 @@ impl Plan {
         Ok(Self {
             filter: Filter {
                 statuses,
-                job_type,
+                job_type: job_type.map(Filter::type_name),
                 tag,
                 created_after: time("filter.created_after", created_after)?,
                 created_before: time("filter.created_before", created_before)?,

@@ -60,7 +60,9 @@ fn access(method: &str, path: &str) -> Option<Access> {
         ("GET", "/products/{id}" | "/queue" | "/schedules" | "/schedules/{name}") => Needs(Scope::Read),
         ("POST", "/jobs" | "/jobs/batch" | "/jobs/email" | "/products") => Needs(Scope::Write),
         ("POST", "/jobs/{id}/cancel" | "/jobs/{id}/reschedule" | "/jobs/{id}/retry") => Needs(Scope::Write),
-        ("PUT" | "DELETE", "/schedules/{name}") => Needs(Scope::Write),
+        ("GET", "/subscriptions" | "/subscriptions/{name}") => Needs(Scope::Read),
+        ("POST", "/events") => Needs(Scope::Write),
+        ("PUT" | "DELETE", "/schedules/{name}" | "/subscriptions/{name}") => Needs(Scope::Write),
         ("POST", "/schedules/{name}/pause" | "/schedules/{name}/resume" | "/schedules/{name}/run") => {
             Needs(Scope::Write)
         }
@@ -278,6 +280,11 @@ mod tests {
             ("GET", "/schedules", Access::Needs(Scope::Read)),
             ("GET", "/schedules/{name}", Access::Needs(Scope::Read)),
             ("GET", "/products/{id}", Access::Needs(Scope::Read)),
+            ("GET", "/subscriptions", Access::Needs(Scope::Read)),
+            ("GET", "/subscriptions/{name}", Access::Needs(Scope::Read)),
+            ("POST", "/events", Access::Needs(Scope::Write)),
+            ("PUT", "/subscriptions/{name}", Access::Needs(Scope::Write)),
+            ("DELETE", "/subscriptions/{name}", Access::Needs(Scope::Write)),
             ("POST", "/jobs", Access::Needs(Scope::Write)),
             ("POST", "/jobs/batch", Access::Needs(Scope::Write)),
             ("POST", "/jobs/email", Access::Needs(Scope::Write)),

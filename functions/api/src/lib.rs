@@ -8,6 +8,7 @@ mod batch;
 mod body;
 mod bulk;
 mod caller;
+mod events;
 mod look;
 pub mod openapi;
 mod problem;
@@ -17,6 +18,7 @@ mod quota;
 mod request_id;
 mod schedules;
 mod submit;
+mod subscriptions;
 mod then;
 mod view;
 mod why;
@@ -31,6 +33,7 @@ use shared::id::JobId;
 use shared::ports::{Clock, Entropy, JobQueue, JobStore, Switch};
 use shared::product::Products;
 use shared::schedules::ScheduleStore;
+use shared::subscriptions::SubscriptionStore;
 use shared::time::Timestamp;
 use shared_aws::settings::AuthMode;
 
@@ -48,6 +51,8 @@ pub struct Api {
     pub switch: Arc<dyn Switch>,
     /// The schedules that make jobs.
     pub schedules: Arc<dyn ScheduleStore>,
+    /// The subscriptions to events.
+    pub subscriptions: Arc<dyn SubscriptionStore>,
     /// The products.
     pub products: Arc<dyn Products>,
     /// The time.
@@ -90,6 +95,8 @@ pub fn router(api: Api) -> Router {
         .route("/queue/pause", post(queue::pause))
         .route("/queue/resume", post(queue::resume))
         .merge(schedules::routes())
+        .merge(subscriptions::routes())
+        .route("/events", post(events::publish))
         .route("/products", post(products::create))
         .route("/products/{id}", get(products::show))
         .route("/health", get(health))

@@ -138,6 +138,7 @@ pub async fn list(
         parameters(&query, ["status", "type", "tag", "limit", "cursor"]).map_err(Problem::from)?;
     let limit = number("limit", limit.as_deref(), 1, LONGEST_PAGE)?.unwrap_or(20);
     let statuses = status.map(|name| Filter::status("status", &name)).transpose()?.into_iter().collect();
+    let job_type = job_type.map(Filter::type_name);
     let filter = Filter { statuses, job_type, tag, created_after: None, created_before: None };
     let cursor = cursor.map(|text| crate::bulk::read_cursor(&text)).transpose()?;
     let limit = usize::try_from(limit).map_err(|error| InvalidField::new("limit", error.to_string()))?;

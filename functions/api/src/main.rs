@@ -13,10 +13,23 @@ async fn main() -> Result<(), lambda_http::Error> {
     telemetry::start("api", &environment)?;
     let auth = AuthMode::read(&environment)?;
     let config = clients::sdk_config().await;
-    let Ports { store, queue, switch, schedules, quotas, products } = ports::ports("api", &config, &environment)?;
+    let Ports { store, queue, switch, schedules, subscriptions, quotas, products, .. } =
+        ports::ports("api", &config, &environment)?;
     let quota = Quota::per_minute(jobs_per_minute(&environment)?, quotas);
     let idempotency_secret = idempotency_secret(&environment)?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let api = Api { store, queue, switch, schedules, products, clock, entropy, idempotency_secret, auth, quota };
+    let api = Api {
+        store,
+        queue,
+        switch,
+        schedules,
+        subscriptions,
+        products,
+        clock,
+        entropy,
+        idempotency_secret,
+        auth,
+        quota,
+    };
     lambda_http::run(api::router(api)).await
 }

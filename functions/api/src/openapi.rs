@@ -10,7 +10,7 @@ use shared::job_type::JobType;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::problem::Problem;
-use crate::{act, batch, bulk, look, products, queue, schedules, submit, why};
+use crate::{act, batch, bulk, events, look, products, queue, schedules, submit, subscriptions, why};
 
 /// The document, as the last run of the test has left it.
 const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
@@ -39,6 +39,7 @@ pub async fn page() -> Response {
         act::cancel, act::retry, act::reschedule, bulk::cancel_many, bulk::retry_many,
         queue::show, queue::pause, queue::resume,
         schedules::list, schedules::put, schedules::show, schedules::remove, schedules::pause, schedules::resume, schedules::run,
+        events::publish, subscriptions::list, subscriptions::put, subscriptions::show, subscriptions::remove,
         products::create, products::show,
         crate::health, document, page
     ),
@@ -46,6 +47,7 @@ pub async fn page() -> Response {
     tags(
         (name = "jobs", description = "Submit jobs, look at them, act on them"),
         (name = "schedules", description = "Jobs that come again and again"),
+        (name = "events", description = "Events of your own, and the jobs that follow from them"),
         (name = "queue", description = "All jobs at once"),
         (name = "products", description = "An example: data of your own, and a job about it, in one write"),
         (name = "service", description = "About the API itself"),
@@ -81,6 +83,9 @@ pub struct JobBody {
     /// Words by which to find it, 10 at most.
     #[schema(max_items = 10)]
     tags: Option<Vec<String>>,
+    /// Who is told how it ended, by a `webhook-delivery` job. Not for such jobs themselves.
+    #[schema(format = "uri", max_length = 2048)]
+    callback_url: Option<String>,
 }
 
 /// 1 to 100 jobs.
@@ -120,7 +125,7 @@ pub fn generate() -> Value {
     let submission = schemas["JobBody"].clone();
     schemas.insert("JobBody".to_owned(), one_of_each(&submission, &types, false));
     schemas.insert("BatchJob".to_owned(), one_of_each(&submission, &types, true));
-    for body in ["BatchBody", "ScheduleBody"] {
+    for body in ["BatchBody", "EventBody", "JobTemplate", "ScheduleBody", "SubscriptionBody"] {
         schemas[body]["additionalProperties"] = json!(false); // which only what serde reads can say by itself
     }
     schemas["BatchBody"]["properties"]["jobs"]["items"] = json!({ "$ref": "#/components/schemas/BatchJob" });

@@ -50,9 +50,9 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "there is no job with this id")
     }
 
-    /// The same key came with another request before.
-    pub fn key_used_before() -> Self {
-        let invalid = InvalidField::new("Idempotency-Key", "was used for another request before");
+    /// The same key, which stands in this field, came with another request before.
+    pub fn key_used_before(key_field: &str) -> Self {
+        let invalid = InvalidField::new(key_field, "was used for another request before");
         Self::field(StatusCode::UNPROCESSABLE_ENTITY, &invalid)
     }
 

@@ -12,13 +12,14 @@ use shared::id::JobId;
 use shared::invalid::InvalidField;
 use shared::job_type::JobType;
 use shared::json::Json as JsonText;
+use shared::ports::{Inserted, InsertedWith};
 use shared::product::{Product, ProductId};
 use shared::submission::Submission;
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
 use crate::Api;
-use crate::accept::{Accepted, IdempotencyKey, announce, id_of, log_accepted, outcome};
+use crate::accept::{Accepted, IdempotencyKey, KEY_HEADER, announce, id_of, log_accepted, outcome};
 use crate::body::{BodyRead, IdRead, object};
 use crate::caller::Caller;
 use crate::problem::Problem;
@@ -107,7 +108,13 @@ pub async fn create(
     let own = format!("{:?} {:?}", product.name, product.price);
     let submission = Submission::plain(JobType::ProductProcessing, payload).together_with(own);
     let job = submission.into_job(job_id, caller.tenant.clone(), now, request_id.origin(&headers));
-    let Accepted { id, replayed } = outcome(api.store.insert_with(&job, &product.to_own_item()).await?, &job)?;
+    let inserted = match api.store.insert_with(&job, &product.to_own_item()).await? {
+        InsertedWith::New => Inserted::New,
+        InsertedWith::JobThere(there) => Inserted::AlreadyThere(there),
+        // Its job is no longer kept, and the product is.
+        InsertedWith::OwnItemThere => return Err(Problem::key_used_before(KEY_HEADER)),
+    };
+    let Accepted { id, replayed } = outcome(inserted, &job, KEY_HEADER)?;
     if !replayed {
         let announced = announce(&api, &job).await;
         log_accepted(&api, &job, announced);

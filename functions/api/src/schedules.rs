@@ -19,6 +19,7 @@ use shared::time::Timestamp;
 use utoipa::ToSchema;
 
 use crate::Api;
+use crate::accept::IdempotencyKey;
 use crate::accept::announce_all;
 use crate::body::{BodyRead, IdRead, json_body, number, parameters};
 use crate::caller::Caller;
@@ -195,6 +196,13 @@ pub async fn put(
     let key = key(&caller, name)?;
     let now = api.clock.now();
     let definition = Definition::parse(&json_body(&headers, body)?, now)?;
+    if api.schedules.find(&key).await?.is_none() {
+        let there = api.schedules.list(&key.tenant, None, MOST_SCHEDULES).await?;
+        if there.schedules.len() >= MOST_SCHEDULES {
+            let detail = format!("there are {MOST_SCHEDULES} schedules already, which is the most");
+            return Err(Problem::new(StatusCode::CONFLICT, detail));
+        }
+    }
     let must_be_new = headers.get_all(IF_NONE_MATCH).iter().any(|value| value == "*");
     let (is_new, schedule) = change(&api, &key, |there| match there {
         None => Ok(Some(Schedule::new(key.clone(), definition.clone(), now))),
@@ -321,7 +329,10 @@ pub async fn run(
 ) -> Result<Response, Problem> {
     let schedule = existing(&api, &key(&caller, name)?).await?;
     let submission = schedule.submission(api.clock.now())?;
-    take_on(&api, &caller, submission, &request_id, &headers).await
+    // A key is this schedule's own: the same one for another is another request.
+    let key =
+        IdempotencyKey::from_headers(&headers)?.map(|key| key.within(&format!("schedule\n{}", schedule.key.name)));
+    take_on(&api, &caller, submission, key.as_ref(), request_id.origin(&headers)).await
 }
 
 fn key(caller: &Caller, name: IdRead) -> Result<ScheduleKey, Problem> {
@@ -337,6 +348,10 @@ async fn existing(api: &Api, key: &ScheduleKey) -> Result<Schedule, Problem> {
 fn missing() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is no schedule of this name")
 }
+
+/// The most schedules of one tenant, or a few more if several are made at the same moment. All tenants' runs share the
+/// sweeper's time.
+const MOST_SCHEDULES: usize = 100;
 
 /// How often a change is tried: between its read and its write the sweeper, once a minute, or somebody else may come.
 const TRIES: u32 = 5;

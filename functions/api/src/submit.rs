@@ -11,7 +11,7 @@ use serde::Serialize;
 use shared::id::JobId;
 use shared::job::Status;
 use shared::job_type::JobType;
-use shared::submission::Submission;
+use shared::submission::{Origin, Submission};
 use utoipa::ToSchema;
 
 use crate::Api;
@@ -51,7 +51,8 @@ pub async fn submit(
 ) -> Result<Response, Problem> {
     let body = json_body(&headers, body)?;
     let submission = Submission::parse(&body, api.clock.now())?;
-    take_on(&api, &caller, submission, &request_id, &headers).await
+    let key = IdempotencyKey::from_headers(&headers)?;
+    take_on(&api, &caller, submission, key.as_ref(), request_id.origin(&headers)).await
 }
 
 /// Send an e-mail
@@ -69,20 +70,20 @@ pub async fn submit_email(
 ) -> Result<Response, Problem> {
     let body = json_body(&headers, body)?;
     let submission = Submission::parse_payload(JobType::EmailSend, &body)?;
-    take_on(&api, &caller, submission, &request_id, &headers).await
+    let key = IdempotencyKey::from_headers(&headers)?;
+    take_on(&api, &caller, submission, key.as_ref(), request_id.origin(&headers)).await
 }
 
-/// Accepts the submission under the key in the headers, if there is one, and answers.
+/// Accepts the submission under its key, if it has one, and answers.
 pub async fn take_on(
     api: &Api,
     caller: &Caller,
     submission: Submission,
-    request_id: &RequestId,
-    headers: &HeaderMap,
+    key: Option<&IdempotencyKey>,
+    origin: Origin,
 ) -> Result<Response, Problem> {
-    let key = IdempotencyKey::from_headers(headers)?;
     api.quota.take(&caller.tenant, 1, api.clock.now()).await?;
-    let accepted = accept(api, caller, submission, key.as_ref(), request_id.origin(headers)).await?;
+    let accepted = accept(api, caller, submission, key, origin).await?;
     Ok(answer(&accepted))
 }
 

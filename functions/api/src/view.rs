@@ -258,7 +258,10 @@ pub fn history(events: &[Event]) -> Vec<EventView> {
             Event::Cancelled { at: _ } => ("cancelled", None, None),
             Event::Lapsed { at: _ } => ("lapsed", Some(LAPSED.to_owned()), None),
             Event::Rescheduled { at: _, not_before } => ("rescheduled", None, Some(*not_before)),
-            Event::Redriven { at: _, not_before } => ("redriven", None, Some(*not_before)),
+            Event::Redriven { at: _, not_before } => {
+                resumes = false;
+                ("redriven", None, Some(*not_before))
+            }
         };
         views.push(EventView { event: name, at: event.at(), attempt: (attempt > 0).then_some(attempt), error, run_at });
     }

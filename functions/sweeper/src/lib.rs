@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use shared::chain::Chain;
 use shared::id::JobId;
 use shared::job::{Job, Status};
 use shared::ports::{Changed, Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, StoreError, Switch};
@@ -71,6 +72,9 @@ const BATCH: usize = 200;
 /// How long before the function's end no further job is looked at: time to send the messages of those that were.
 const TIME_TO_SEND: Duration = Duration::from_secs(15);
 
+/// How long to leave a job about which the store can do nothing.
+const LONG_REST: Duration = Duration::from_secs(900);
+
 /// How many batches of up to ten dead letters one sweep looks at. Where there are more, SQS gives others each time.
 const DEAD_LETTER_BATCHES: usize = 50;
 
@@ -81,14 +85,15 @@ impl Sweeper {
     /// Sweeps until nothing is overdue, or until `time_left` is nearly over: the next sweep goes on.
     pub async fn handle(&self, time_left: Duration) -> Result<Swept, lambda_runtime::Error> {
         // First, because their time is set; but half of the time there is belongs to the jobs.
-        let halfway = Instant::now() + time_left.saturating_sub(TIME_TO_SEND) / 2;
-        let scheduled = self.fire_schedules(halfway).await;
+        let began = Instant::now();
+        let time_to_look = time_left.saturating_sub(TIME_TO_SEND);
+        let scheduled = self.fire_schedules(began + time_to_look / 2).await;
         let mut sweep = Sweep {
             sweeper: self,
             now: self.clock.now(),
             // No answer: as if it were not paused. A message too many is harmless.
             paused: self.switch.is_paused().await.unwrap_or(false),
-            last_look: Instant::now() + time_left.saturating_sub(TIME_TO_SEND),
+            last_look: began + time_to_look,
             backlog: None,
             candidates: 0,
             copies: 0,
@@ -159,9 +164,23 @@ impl Sweep<'_> {
             if Instant::now() >= self.last_look {
                 break;
             }
-            self.look_at(job, found).await?;
+            match self.look_at(job, found).await {
+                Ok(()) => {}
+                Err(error) if error.retryable() => return Err(error),
+                Err(error) => self.set_aside(job, &error).await?,
+            }
         }
         Ok(())
+    }
+
+    /// A job about which nothing can be done, now or later, must not keep the sweep from all the others: it is looked at
+    /// again in a while, when somebody may have mended it.
+    async fn set_aside(&self, job: &Job, error: &StoreError) -> Result<(), StoreError> {
+        tracing::error!(job.id = %job.id, error = %Chain(error), "job.not_swept");
+        match self.postpone(job, self.now + LONG_REST).await {
+            Err(error) if error.retryable() => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     async fn look_at(&mut self, job: &Job, found: &mut Found) -> Result<(), StoreError> {
@@ -233,9 +252,14 @@ impl Sweep<'_> {
     async fn expire(&mut self, expired: &[Job], unsent: &[JobId]) -> Result<(), StoreError> {
         for job in expired.iter().filter(|job| !unsent.contains(&job.id)) {
             let expire = Change::Expire { now: self.now, tenant: job.tenant.clone() };
-            if self.end(job, &expire).await? {
-                log_failed(job);
-                self.swept.moved += 1;
+            match self.end(job, &expire).await {
+                Ok(true) => {
+                    log_failed(job);
+                    self.swept.moved += 1;
+                }
+                Ok(false) => {}
+                Err(error) if error.retryable() => return Err(error),
+                Err(error) => self.set_aside(job, &error).await?,
             }
         }
         Ok(())

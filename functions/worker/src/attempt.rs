@@ -153,7 +153,7 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
             Ok(Changed::Missing) => Verdict::Done,
             Err(error) => unwritten(job, &error),
         },
-        Refusal::AlreadyApplied | Refusal::Fenced | Refusal::MovedOn => Verdict::Return,
+        Refusal::AlreadyApplied | Refusal::Fenced | Refusal::HistoryFull | Refusal::MovedOn => Verdict::Return,
     }
 }
 
@@ -183,14 +183,17 @@ async fn run_and_write_down(
     }
 }
 
+/// How long [`be_looked_after`] may take.
+const TIME_TO_POSTPONE: Duration = Duration::from_secs(2);
+
 /// A job that has waited long is looked at rarely: its due may be a quarter of an hour away, and if this worker dies,
 /// nobody would notice before. Costs a write, and only then.
 async fn be_looked_after(worker: &Worker, job: &Job) {
     let State::Processing { lease_until, due_at: seen_due_at, .. } = job.state else { return };
     if seen_due_at > lease_until + PATIENCE {
         let postpone = Change::Postpone { seen_due_at, due_at: lease_until };
-        // If it fails, the old due stands.
-        let _ = worker.store.change_if_allowed(job.id, &postpone).await;
+        // If it fails or takes long, the old due stands: the outcome must not wait for it.
+        let _ = tokio::time::timeout(TIME_TO_POSTPONE, worker.store.change_if_allowed(job.id, &postpone)).await;
     }
 }
 
@@ -305,7 +308,8 @@ async fn fail_or_retry(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, 
 /// The attempt goes on in another worker, by way of the same message.
 async fn go_on_elsewhere(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, checkpoint: &Json) -> Verdict {
     let Ended { job, fence, duration_ms, ends_at: _ } = *ended;
-    let continuations = job.history.iter().filter(|event| matches!(event, Event::Yielded { .. })).count();
+    let since_redriven = job.history.iter().rev().take_while(|event| !matches!(event, Event::Redriven { .. }));
+    let continuations = since_redriven.filter(|event| matches!(event, Event::Yielded { .. })).count();
     if continuations >= MOST_CONTINUATIONS {
         let reason = Reason::new(format!("it is not done after {MOST_CONTINUATIONS} continuations"));
         return fail(worker, delivery, ended, &reason).await;

@@ -55,7 +55,7 @@ struct Looked {
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// The longest checkpoint, in bytes of JSON. It is written with the job, and paid for with each of its writes.
-const LONGEST_CHECKPOINT: usize = 16 * 1024;
+const LONGEST_CHECKPOINT: usize = 32 * 1024;
 
 /// The longest progress message, in characters.
 const LONGEST_MESSAGE: usize = 200;
@@ -71,7 +71,7 @@ impl Context {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let looked = Mutex::new(Looked { at: Instant::now(), unwanted: false });
-        let margin = (job.timeout / 5).clamp(Duration::from_secs(1), Duration::from_secs(5));
+        let margin = (job.timeout / 5).clamp(Duration::from_millis(200), Duration::from_secs(5));
         let resumed_from = job.checkpoint.clone();
         Self {
             job_id: job.id,
@@ -123,7 +123,7 @@ impl Context {
         serde_json::from_str(self.ties.resumed_from.as_ref()?.as_str()).ok()
     }
 
-    /// A place from which another worker could go on, by what `cursor` says (16 KB of JSON at most). While there is time it
+    /// A place from which another worker could go on, by what `cursor` says (32 KB of JSON at most). While there is time it
     /// does nothing and the work goes on. Shortly before the end of this worker's time it gives an error to be returned
     /// with `?`: the job goes on in another worker as the same attempt, where [`Context::resumed_from`] gives the cursor.
     pub fn checkpoint<T: Serialize>(&self, cursor: &T) -> Result<(), JobError> {

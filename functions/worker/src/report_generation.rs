@@ -33,7 +33,7 @@ impl Run for ReportGeneration {
     async fn run(self, context: Context) -> Result<Report, JobError> {
         let records = &context.tools.records;
         let mut reading = context.resumed_from().unwrap_or_else(|| {
-            let (from, to) = self.period(records.clock.now());
+            let (from, to) = self.period(context.created_at);
             Reading { next: Some(Cursor::before(to)), statistics: Statistics::of(from, to) }
         });
         while reading.read_a_page(records.store.as_ref(), &context.tenant, context.job_id, JOBS_A_PAGE).await? {
@@ -57,7 +57,7 @@ impl Run for ReportGeneration {
 }
 
 /// How many jobs are read in one step, with their payloads.
-const JOBS_A_PAGE: usize = 100;
+const JOBS_A_PAGE: usize = 20;
 
 /// How far the reading of the jobs has come. They are read from the newest to the oldest.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// All tries of one request, waits included: 3 × 2 s, and some. With the 2 s that the API gives to a send it stays under
-/// that function's own timeout (10 s).
+/// that function's own timeout (29 s).
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// Longer timeouts, for a service that works on what it is sent: for one try and for all of them.

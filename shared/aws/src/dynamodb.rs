@@ -3,11 +3,14 @@
 //! Each change is one `UpdateItem` whose condition says what [`shared::transition::transition`] says, so that nothing
 //! has to be read first and no two writers can both succeed.
 
+mod counters;
 mod index;
 mod item;
 mod products;
 mod quota;
 mod schedules;
+pub mod stream;
+mod subscriptions;
 mod switch;
 mod together;
 mod update;
@@ -24,7 +27,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use shared::id::JobId;
 use shared::job::Job;
-use shared::ports::{Changed, Inserted, JobStore, ListQuery, OwnItem, Page, Source, StoreError};
+use shared::ports::{Changed, Inserted, InsertedWith, JobStore, ListQuery, OwnItem, Page, Source, StoreError};
 use shared::time::Timestamp;
 use shared::transition::{Change, transition};
 
@@ -104,7 +107,7 @@ impl JobStore for DynamoStore {
         self.insert_in_batches(jobs).await
     }
 
-    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError> {
+    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError> {
         self.insert_in_one_transaction(job, own).await
     }
 

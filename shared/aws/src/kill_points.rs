@@ -13,8 +13,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use shared::id::JobId;
 use shared::job::Job;
 use shared::ports::{
-    Changed, DeadLetter, DeadLetters, Inserted, JobQueue, JobStore, ListQuery, Message, OwnItem, Page, QueueError,
-    Receipt, StoreError,
+    Changed, DeadLetter, DeadLetters, Inserted, InsertedWith, JobQueue, JobStore, ListQuery, Message, OwnItem, Page,
+    QueueError, Receipt, StoreError,
 };
 use shared::time::Timestamp;
 use shared::transition::Change;
@@ -94,7 +94,7 @@ impl JobStore for Guarded<dyn JobStore> {
         answer
     }
 
-    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError> {
+    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError> {
         self.points.pass("insert_with.before");
         let answer = self.inner.insert_with(job, own).await;
         self.points.pass("insert_with.after");

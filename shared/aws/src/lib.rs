@@ -8,6 +8,7 @@ pub mod ports;
 pub mod s3;
 pub mod ses;
 pub mod settings;
+pub mod sns;
 pub mod sqs;
 pub mod system;
 pub mod telemetry;

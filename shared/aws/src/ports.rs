@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
+use shared::counters::CounterStore;
 use shared::ports::{DeadLetters, JobQueue, JobStore, Switch};
 use shared::product::Products;
 use shared::quota::QuotaStore;
 use shared::schedules::ScheduleStore;
+use shared::subscriptions::SubscriptionStore;
 
 use crate::dynamodb::DynamoStore;
 #[cfg(debug_assertions)]
@@ -26,6 +28,10 @@ pub struct Ports {
     pub schedules: Arc<dyn ScheduleStore>,
     /// How much each tenant has submitted.
     pub quotas: Arc<dyn QuotaStore>,
+    /// What jobs did, counted.
+    pub counters: Arc<dyn CounterStore>,
+    /// The subscriptions to events.
+    pub subscriptions: Arc<dyn SubscriptionStore>,
     /// The products.
     pub products: Arc<dyn Products>,
 }
@@ -41,6 +47,8 @@ pub fn ports(function: &'static str, config: &SdkConfig, lookup: Lookup<'_>) -> 
         switch: table.clone(),
         schedules: table.clone(),
         quotas: table.clone(),
+        counters: table.clone(),
+        subscriptions: table.clone(),
         products: table,
     };
     #[cfg(debug_assertions)]

@@ -24,7 +24,7 @@ pub fn start(function: &str, lookup: Lookup<'_>) -> Result<(), SettingError> {
         tracing::error!(location = panic.location().map(ToString::to_string), "panicked");
     }));
     // Of our own code everything from that level on; of the libraries' only what goes wrong.
-    let ours = ["api", "worker", "sweeper", "shared", "shared_aws"].map(|target| (target, level));
+    let ours = ["api", "worker", "sweeper", "events", "shared", "shared_aws"].map(|target| (target, level));
     let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours);
     let file = lookup("LOG_DIR").map(|folder| append_to(Path::new(&folder), function)).transpose()?.map(Arc::new);
     let registry = tracing_subscriber::registry().with(targets).with(file.map(|file| json().with_writer(file)));

@@ -1,6 +1,6 @@
 //! What every [`CounterStore`] must do, as a suite that panics where one does not.
 
-#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "to panic is what a failed contract does")]
+#![expect(clippy::expect_used, reason = "to panic is what a failed contract does")]
 
 use std::time::Duration;
 

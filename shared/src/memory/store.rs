@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use super::locked;
 use crate::id::{JobId, Tenant};
 use crate::job::{Job, Status};
-use crate::ports::{Changed, Cursor, Inserted, JobStore, Lane, ListQuery, OwnItem, Page, StoreError, Switch};
+use crate::ports::{
+    Changed, Cursor, Inserted, InsertedWith, JobStore, Lane, ListQuery, OwnItem, Page, StoreError, Switch,
+};
 use crate::product::{Product, ProductId, Products};
 use crate::time::Timestamp;
 use crate::transition::{Change, transition};
@@ -71,33 +73,32 @@ impl JobStore for MemoryStore {
         outcomes
     }
 
-    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError> {
+    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError> {
         let mut own_items = locked(&self.own_items);
         let mut jobs = locked(&self.jobs);
         if let Some(there) = jobs.get(&job.id) {
-            return Ok(Inserted::AlreadyThere(Box::new(there.clone())));
+            return Ok(InsertedWith::JobThere(Box::new(there.clone())));
         }
         let Some(key) = own.item.get(&own.key).and_then(serde_json::Value::as_str) else {
             return Err(StoreError::Refused("the item has no key".into()));
         };
         if own_items.contains_key(key) {
-            return Err(StoreError::Refused("the item that goes with the job is there already".into()));
+            return Ok(InsertedWith::OwnItemThere);
         }
         own_items.insert(key.to_owned(), own.item.clone());
         jobs.insert(job.id, job.clone());
-        Ok(Inserted::New)
+        Ok(InsertedWith::New)
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
-        let place = |job: &Job| format!("{:013}#{}", job.created_at.as_millis(), job.id);
         let jobs = locked(&self.jobs);
         let listed = jobs.values().filter(|job| job.tenant == query.tenant);
         let listed = listed.filter(|job| query.lane == Lane::All || job.status() == Status::Failed);
-        let mut listed: Vec<_> = listed.map(|job| (place(job), job)).collect();
-        listed.retain(|(place, _)| query.before.as_ref().is_none_or(|before| place.as_str() < before.as_str()));
+        let mut listed: Vec<_> = listed.map(|job| (Cursor::after(job), job)).collect();
+        listed.retain(|(place, _)| query.before.as_ref().is_none_or(|before| place < before));
         listed.sort_by(|(one, _), (other, _)| other.cmp(one));
         listed.truncate(query.limit);
-        let next = listed.last().filter(|_| listed.len() == query.limit).map(|(place, _)| Cursor::at(place));
+        let next = listed.last().filter(|_| listed.len() == query.limit).map(|(place, _)| place.clone());
         Ok(Page { jobs: listed.into_iter().map(|(_, job)| job.clone()).collect(), next })
     }
 }

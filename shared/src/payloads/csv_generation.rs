@@ -147,4 +147,11 @@ mod tests {
         );
         assert_eq!(of("[1]"), "`payload[0]` does not fit: invalid type: integer `1`, expected a flat object");
     }
+
+    #[test]
+    fn a_table_may_have_a_million_cells() {
+        let diagonal: Vec<_> = (0..1000).map(|number| format!(r#"{{"{number}":1}}"#)).collect();
+        let parsed = CsvGeneration::parse(&format!("[{}]", diagonal.join(","))).expect("fits");
+        assert!(matches!(parsed, CsvGeneration::Table(rows) if rows.len() == 1000));
+    }
 }

@@ -135,6 +135,40 @@ mod tests {
         let email = EmailSend::parse(json).expect("fits");
         assert_eq!((email.to.len(), email.cc.len()), (2, 1));
         assert_eq!(email.to[0].to_string(), "Ada <a@example.com>");
+        assert_eq!(email.reply_to.expect("given").to_string(), "d@example.com");
+        assert_eq!(email.html.as_deref(), Some("<b>b</b>"));
+        let json = r#"{"to":"a@example.com","reply_to":null,"subject":"s","body":"b"}"#;
+        assert_eq!(EmailSend::parse(json).expect("fits").reply_to, None);
+    }
+
+    #[test]
+    fn an_email_goes_to_50_addresses_at_most_whether_as_to_or_as_cc() {
+        let with = |to: usize, cc: usize| {
+            let addresses = |count| vec!["a@example.com"; count];
+            let json = serde_json::json!({"to": addresses(to), "cc": addresses(cc), "subject": "s", "body": "b"});
+            EmailSend::parse(&json.to_string())
+        };
+        for (to, cc) in [(50, 0), (1, 49), (30, 20)] {
+            let email = with(to, cc).expect("fits");
+            assert_eq!((email.to.len(), email.cc.len()), (to, cc));
+        }
+        for (to, cc) in [(51, 0), (1, 50), (30, 21), (60, 1)] {
+            let refused = with(to, cc).expect_err("too many");
+            assert_eq!(refused.to_string(), "`to` and `cc` together may have 50 addresses", "{to} and {cc}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_as_long_as_a_line_of_an_email_may_be() {
+        let with = |length: usize| {
+            let json = serde_json::json!({"to": "a@example.com", "subject": "s".repeat(length), "body": "b"});
+            EmailSend::parse(&json.to_string())
+        };
+        assert_eq!(with(998).expect("fits").subject.len(), 998);
+        for length in [999, 2000] {
+            let refused = with(length).expect_err("too long");
+            assert_eq!(refused.to_string(), "`subject` must be at most 998 bytes long", "{length}");
+        }
     }
 
     #[test]

@@ -59,6 +59,10 @@ mod tests {
     fn all_files_or_some_and_in_earnest_unless_said_otherwise() {
         let all = FileCleanup::parse(r#"{"older_than_days":30}"#).expect("fits");
         assert_eq!((all.older_than_days, all.prefix.as_str(), all.dry_run), (30, "", false));
+        for days in [1, 3650] {
+            let cleanup = FileCleanup::parse(&format!(r#"{{"older_than_days":{days}}}"#)).expect("fits");
+            assert_eq!(cleanup.older_than_days, days);
+        }
         for prefix in ["reports/", "reports", "2026/03/", ".part-"] {
             let json = serde_json::json!({ "older_than_days": 1, "prefix": prefix, "dry_run": true }).to_string();
             assert_eq!(FileCleanup::parse(&json).expect(prefix).prefix, prefix);

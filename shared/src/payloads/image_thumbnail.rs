@@ -144,7 +144,7 @@ mod tests {
         let thumbnail = ImageThumbnail::parse(json).expect("fits");
         assert_eq!(thumbnail.source, Picture::Sent(b"\x89PNG".to_vec()));
         assert_eq!(thumbnail.format, Some(PictureFormat::Webp));
-        assert_eq!(format!("{:?}", thumbnail.source), "Sent(4 bytes)");
+        assert_eq!(format!("{:?}", thumbnail.source), "Sent(4 bytes)", "no log holds a picture");
     }
 
     #[test]
@@ -165,6 +165,10 @@ mod tests {
         assert!(
             of(r#"{"source":"a","width":1,"height":1,"format":"gif"}"#).starts_with("`payload.format` does not fit")
         );
-        assert!(of(r#"{"source":7,"width":1,"height":1}"#).starts_with("`payload.source` does not fit: invalid type"));
+        let expected = "expected a file name, or an object with the file itself in `base64`";
+        assert_eq!(
+            of(r#"{"source":7,"width":1,"height":1}"#),
+            format!("`payload.source` does not fit: invalid type: integer `7`, {expected}")
+        );
     }
 }

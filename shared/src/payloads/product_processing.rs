@@ -27,3 +27,17 @@ impl Payload for ProductProcessing {
         read_fields(json)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_names_one_product() {
+        let processing = ProductProcessing::parse(ProductProcessing::EXAMPLE).expect("fits");
+        assert_eq!(processing.product_id.to_string(), "01938e5c-7a00-7000-8000-000000000000");
+        let of = |json: &str| ProductProcessing::parse(json).expect_err(json).to_string();
+        assert_eq!(of("{}"), "`product_id` is required");
+        assert!(of(r#"{"product_id":"7"}"#).starts_with("`product_id` does not fit: "));
+    }
+}

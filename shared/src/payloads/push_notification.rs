@@ -123,6 +123,10 @@ mod tests {
         let to = "`payload.to` must be 1 to 4096 bytes without control characters";
         assert_eq!(of(r#"{"to":"","title":"t","body":"b"}"#), to);
         assert_eq!(of(r#"{"to":"a\nb","title":"t","body":"b"}"#), to);
+        for length in [4097, 5000] {
+            let json = serde_json::json!({ "to": "d".repeat(length), "title": "t", "body": "b" });
+            assert_eq!(of(&json.to_string()), to, "{length}");
+        }
         assert_eq!(
             of(r#"{"to":"d","title":"t","body":"b","data":{"a":[1]}}"#),
             "`payload.data.a` does not fit: it must be a text, a number, true, false or null"
@@ -133,5 +137,11 @@ mod tests {
             "`payload.data` does not fit: invalid type: integer `3`, expected a flat object"
         );
         assert_eq!(of(r#"{"to":"d","title":"t","body":"b","icon":"x"}"#), "`payload.icon` is not a known field");
+    }
+
+    #[test]
+    fn a_token_may_be_4096_bytes_long() {
+        let json = serde_json::json!({ "to": "d".repeat(4096), "title": "t", "body": "b" });
+        assert_eq!(PushNotification::parse(&json.to_string()).expect("fits").to.len(), 4096);
     }
 }

@@ -59,3 +59,19 @@ impl Payload for Rehearsal {
         Ok(rehearsal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_at_most_a_hundred_million_rows() {
+        let with = |rows: u64| Rehearsal::parse(&format!(r#"{{"rows":{rows}}}"#));
+        for rows in [0, 100_000_000] {
+            assert_eq!(with(rows).expect("fits").rows, rows);
+        }
+        for rows in [100_000_001, u64::MAX] {
+            assert_eq!(with(rows).expect_err("too many").to_string(), "`rows` must be at most 100000000");
+        }
+    }
+}

@@ -136,4 +136,13 @@ mod tests {
             "`payload.to` must be at most 92 days later than `from`"
         );
     }
+
+    #[test]
+    fn the_longest_report_is_of_31_days_up_to_now_or_of_92_days() {
+        let longest = ReportGeneration::parse(r#"{"last_hours":744}"#).expect("fits");
+        assert_eq!(longest, ReportGeneration::LastHours(744));
+        let json = r#"{"from":"2026-01-01T00:00:00Z","to":"2026-04-03T00:00:00Z"}"#;
+        let (from, to) = ReportGeneration::parse(json).expect("fits").period(Timestamp::from_millis(0));
+        assert_eq!(to.since(from).as_secs() / 3600, 92 * 24);
+    }
 }

@@ -60,11 +60,11 @@ impl Payload for WebhookDelivery {
 
 fn receiver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_receiver(&text).map_err(D::Error::custom)
+    receiver_url(&text).map_err(D::Error::custom)
 }
 
-/// The URL without its fragment. What is wrong with one does not repeat it: it may hold a secret.
-fn parse_receiver(text: &str) -> Result<Url, String> {
+/// The URL of a receiver, without its fragment. What is wrong with one does not repeat it: it may hold a secret.
+pub fn receiver_url(text: &str) -> Result<Url, String> {
     if text.len() > LONGEST_URL {
         return Err(format!("it is longer than {LONGEST_URL} bytes"));
     }
@@ -119,5 +119,16 @@ mod tests {
             of(r#"{"url":"https://example.com","data":1,"headers":{}}"#),
             "`payload.headers` is not a known field"
         );
+    }
+
+    #[test]
+    fn a_url_may_be_2048_and_the_name_of_an_event_128_bytes_long() {
+        let url = format!("https://example.com/{}", "a".repeat(2028));
+        let event_type = "a".repeat(128);
+        let json = serde_json::json!({ "url": url, "event_type": event_type, "data": 1 }).to_string();
+        let delivery = WebhookDelivery::parse(&json).expect("fits");
+        assert_eq!((delivery.url.as_str().len(), delivery.event_type), (2048, Some(event_type)));
+        let longer = serde_json::json!({ "url": format!("{url}a"), "data": 1 }).to_string();
+        assert!(WebhookDelivery::parse(&longer).is_err());
     }
 }

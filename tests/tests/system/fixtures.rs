@@ -64,6 +64,26 @@ async fn api_get() {
 }
 
 #[tokio::test]
+async fn api_batch() {
+    let answer = system().invoke("ApiFunctionName", fixture("api-batch.json")).await;
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    let body = body_of(&answer);
+    assert_eq!([&body["accepted"], &body["rejected"]], [&json!(1), &json!(1)], "{body}");
+    assert_eq!((&body["jobs"][0]["status"], &body["jobs"][0]["replayed"]), (&json!(202), &json!(false)), "{body}");
+    assert_eq!(body["jobs"][1]["problem"]["field"], "jobs[1].type", "{body}");
+}
+
+#[tokio::test]
+async fn api_cancel() {
+    let system = system();
+    let id = store(system, "01938e5c-7a00-7000-8000-00000000000b", CSV).await;
+    let answer = system.invoke("ApiFunctionName", fixture("api-cancel.json")).await;
+    // Unless a scheduled sweep was faster, in which case a worker has it, or has had it.
+    assert!([200, 202, 409].map(|code| json!(code)).contains(&answer["statusCode"]), "{answer}");
+    assert_ne!(status(system, id).await, Status::Pending);
+}
+
+#[tokio::test]
 async fn sqs_job() {
     let system = system();
     let id = store(system, "01938e5c-7a00-7000-8000-000000000001", CSV).await;
@@ -93,7 +113,7 @@ async fn sqs_mixed_batch() {
 #[tokio::test]
 async fn schedule_tick() {
     let answer = system().invoke("SweeperFunctionName", fixture("schedule-tick.json")).await;
-    for name in ["overdue", "moved", "sent", "unsent", "ended", "dead_letters_removed"] {
+    for name in ["overdue", "moved", "sent", "unsent", "ended", "scheduled", "dead_letters_removed"] {
         assert!(answer[name].is_u64(), "{answer}");
     }
 }

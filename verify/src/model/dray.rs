@@ -374,7 +374,9 @@ impl Dray {
             Refusal::AttemptsUsedUp => Worker::Ending { cancelled: false },
             Refusal::CancelRequested => Worker::Ending { cancelled: true },
             // No job here expires.
-            Refusal::Expired | Refusal::AlreadyApplied | Refusal::Fenced | Refusal::MovedOn => Worker::Idle,
+            Refusal::Expired | Refusal::AlreadyApplied | Refusal::Fenced | Refusal::HistoryFull | Refusal::MovedOn => {
+                Worker::Idle
+            }
         }
     }
 
@@ -467,6 +469,7 @@ impl Dray {
                     | Refusal::Leased(_)
                     | Refusal::AttemptsUsedUp
                     | Refusal::Expired
+                    | Refusal::HistoryFull
                     | Refusal::TimeLeftTooShort
                     | Refusal::Fenced
                     | Refusal::MovedOn,
@@ -550,6 +553,7 @@ impl Dray {
                 | Refusal::Leased(_)
                 | Refusal::AttemptsUsedUp
                 | Refusal::Expired
+                | Refusal::HistoryFull
                 | Refusal::CancelRequested
                 | Refusal::TimeLeftTooShort
                 | Refusal::Fenced,
@@ -567,6 +571,7 @@ impl Dray {
                 | Refusal::Leased(_)
                 | Refusal::AttemptsUsedUp
                 | Refusal::Expired
+                | Refusal::HistoryFull
                 | Refusal::CancelRequested
                 | Refusal::TimeLeftTooShort
                 | Refusal::Fenced

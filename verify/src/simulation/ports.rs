@@ -12,8 +12,8 @@ use shared::id::JobId;
 use shared::job::{Job, Status};
 use shared::memory::{MemoryQueue, MemoryStore};
 use shared::ports::{
-    Changed, Clock, DeadLetter, DeadLetters, Entropy, Inserted, JobQueue, JobStore, ListQuery, Message, OwnItem, Page,
-    QueueError, Receipt, StoreError,
+    Changed, Clock, DeadLetter, DeadLetters, Entropy, Inserted, InsertedWith, JobQueue, JobStore, ListQuery, Message,
+    OwnItem, Page, QueueError, Receipt, StoreError,
 };
 use shared::time::Timestamp;
 use shared::transition::Change;
@@ -249,7 +249,7 @@ impl JobStore for Process {
         outcomes
     }
 
-    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError> {
+    async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError> {
         self.moment().await;
         self.cosmos.store.insert_with(job, own).await
     }

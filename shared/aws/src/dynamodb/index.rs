@@ -16,6 +16,9 @@ use super::{Attributes, DynamoStore, no_answer};
 /// As many items as one `BatchGetItem` takes.
 const BATCH: usize = 100;
 
+/// How often what a `BatchGetItem` left out is asked for again.
+const ROUNDS: u32 = 5;
+
 /// An entry of the index `due`.
 #[derive(Deserialize)]
 struct DueKey {
@@ -39,7 +42,8 @@ impl DynamoStore {
         }
         keys.sort_by_key(|key| key.due_at);
         keys.truncate(limit);
-        let mut jobs = self.find_all(keys.iter().map(|key| key.id)).await?;
+        // One that the table has no time for now stays overdue.
+        let (mut jobs, _) = self.find_all(keys.iter().map(|key| key.id)).await?;
         // The index lags behind the table: what has moved on since is left out.
         jobs.retain(|job| job.due_at().is_some_and(|due_at| due_at < now));
         jobs.sort_by_key(Job::due_at);
@@ -91,7 +95,11 @@ impl DynamoStore {
         keys.dedup_by(|one, other| one.id == other.id);
         keys.truncate(query.limit);
         let next = keys.last().filter(|_| keys.len() == query.limit).map(|key| Cursor::at(&key.listed_at));
-        let mut jobs = self.find_all(keys.iter().map(|key| key.id)).await?;
+        let (mut jobs, left_out) = self.find_all(keys.iter().map(|key| key.id)).await?;
+        if left_out {
+            // The next page would not bring them.
+            return Err(StoreError::Unavailable("the table has no time for all the jobs of a page".into()));
+        }
         jobs.sort_by_key(|job| std::cmp::Reverse(listed_at(job)));
         Ok(Page { jobs, next })
     }
@@ -119,25 +127,31 @@ impl DynamoStore {
         keys.collect::<Result<_, _>>().map_err(|error| StoreError::Refused(error.into()))
     }
 
-    /// The jobs of these ids. One that the table has no time for now is left out, and so is one that cannot be read: it
+    /// The jobs of these ids, and whether the table had no time for some of them. One that cannot be read is left out: it
     /// must not keep anybody from all the others.
-    async fn find_all(&self, ids: impl Iterator<Item = JobId>) -> Result<Vec<Job>, StoreError> {
+    async fn find_all(&self, ids: impl Iterator<Item = JobId>) -> Result<(Vec<Job>, bool), StoreError> {
         let key = |id: JobId| Attributes::from([("id".to_owned(), AttributeValue::S(id.to_string()))]);
         let keys: Vec<_> = ids.map(key).collect();
         let mut jobs = vec![];
+        let mut left_out = false;
         for batch in keys.chunks(BATCH) {
             let keys = KeysAndAttributes::builder().set_keys(Some(batch.to_vec())).consistent_read(true).build();
-            let keys = keys.map_err(|error| StoreError::Refused(error.into()))?;
-            let get = self.client.batch_get_item().request_items(&self.table, keys);
-            let answer = get.send().await.map_err(no_answer)?;
-            let items = answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
-            for item in items {
-                match read(item) {
-                    Ok(job) => jobs.push(job),
-                    Err(error) => tracing::error!(error = %Chain(&error), "job.unreadable"),
+            let mut wanted = Some(keys.map_err(|error| StoreError::Refused(error.into()))?);
+            for _ in 0..ROUNDS {
+                let Some(keys) = wanted else { break };
+                let get = self.client.batch_get_item().request_items(&self.table, keys);
+                let answer = get.send().await.map_err(no_answer)?;
+                for item in answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default() {
+                    match read(item) {
+                        Ok(job) => jobs.push(job),
+                        Err(error) => tracing::error!(error = %Chain(&error), "job.unreadable"),
+                    }
                 }
+                // An answer has room for 16 MB.
+                wanted = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
             }
+            left_out |= wanted.is_some();
         }
-        Ok(jobs)
+        Ok((jobs, left_out))
     }
 }

@@ -8,7 +8,7 @@ use shared::event::Event;
 use shared::id::{JobId, LeaseToken, Tenant};
 use shared::job::{Fingerprint, Job, KEEP_ENDED, Progress, State, Status, Tag, TypeName};
 use shared::json::Json;
-use shared::ports::{Lane, Source, StoreError};
+use shared::ports::{Cursor, Lane, Source, StoreError};
 use shared::time::Timestamp;
 
 use super::Attributes;
@@ -42,7 +42,7 @@ pub fn listing_shard(tenant: &Tenant, lane: Lane, shard: u8) -> String {
 
 /// A job's place in its lists: the later it was accepted, the greater.
 pub fn listed_at(job: &Job) -> String {
-    format!("{:013}#{}", job.created_at.as_millis(), job.id)
+    Cursor::after(job).as_str().to_owned()
 }
 
 /// A job as the table keeps it. Times and the timeout are in milliseconds, `ttl` in seconds; payload and result are
@@ -93,6 +93,8 @@ pub struct Item {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    callback_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     checkpoint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
@@ -132,6 +134,7 @@ impl From<&Job> for Item {
             step: None,
             tags: job.tags.clone(),
             expires_at: job.expires_at,
+            callback_url: job.callback_url.clone(),
             checkpoint: job.checkpoint.as_ref().map(|checkpoint| checkpoint.as_str().to_owned()),
             progress: job.progress.clone(),
             ttl: ended.map(|at| (at + KEEP_ENDED).as_secs()),
@@ -193,6 +196,7 @@ impl TryFrom<Item> for Job {
             traceparent: item.traceparent,
             tags: item.tags,
             expires_at: item.expires_at,
+            callback_url: item.callback_url,
             checkpoint: item.checkpoint.map(|checkpoint| Json::parse(&checkpoint)).transpose()?,
             progress: item.progress,
             history: item.history,

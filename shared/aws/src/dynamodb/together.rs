@@ -6,8 +6,9 @@ use aws_sdk_dynamodb::types::{
     ReturnValuesOnConditionCheckFailure as OnRefusal, TransactWriteItem,
 };
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
+use shared::chain::Chain;
 use shared::job::Job;
-use shared::ports::{Inserted, JobStore, OwnItem, Source, StoreError};
+use shared::ports::{Inserted, InsertedWith, JobStore, OwnItem, Source, StoreError};
 
 use super::item::{Item, read};
 use super::{Attributes, DynamoStore, no_answer};
@@ -25,17 +26,29 @@ impl DynamoStore {
             match self.insert_batch(batch).await {
                 Ok(answers) => outcomes.extend(answers),
                 // The batch was not answered: what has become of each of its jobs, only each for itself can tell.
-                Err(error) if error.retryable() => {
-                    for job in batch {
-                        outcomes.push(self.insert_if_absent(job).await);
-                    }
-                }
+                Err(error) if error.retryable() => outcomes.extend(self.insert_one_by_one(batch).await),
                 Err(error) => {
-                    let said = shared::chain::Chain(&error).to_string();
+                    let said = Chain(&error).to_string();
                     outcomes.extend(batch.iter().map(|_| Err(StoreError::Refused(said.clone().into()))));
                 }
             }
         }
+        outcomes
+    }
+
+    /// Until the table does not answer one of them: then it has no time for the rest either.
+    async fn insert_one_by_one(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>> {
+        let mut outcomes = vec![];
+        for job in jobs {
+            let outcome = self.insert_if_absent(job).await;
+            let gone = matches!(outcome, Err(StoreError::Unavailable(_)));
+            outcomes.push(outcome);
+            if gone {
+                break;
+            }
+        }
+        let unasked = || Err(StoreError::Unavailable("the table does not answer".into()));
+        outcomes.resize_with(jobs.len(), unasked);
         outcomes
     }
 
@@ -81,30 +94,29 @@ impl DynamoStore {
     }
 
     /// [`JobStore::insert_with`]: `TransactWriteItems`, which costs twice the write units of two puts.
-    pub(super) async fn insert_in_one_transaction(&self, job: &Job, own: &OwnItem) -> Result<Inserted, StoreError> {
+    pub(super) async fn insert_in_one_transaction(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError> {
         let job_item: Attributes = to_item(Item::from(job)).map_err(refused)?;
         let own_item: Attributes = to_item(&own.item).map_err(refused)?;
         let own_table = own.table.as_ref().unwrap_or(&self.table);
         let puts = [put(&self.table, "id", job_item)?, put(own_table, &own.key, own_item)?];
-        // The token makes a repeated request of the SDK the same one for ten minutes.
-        let transaction = self.client.transact_write_items().client_request_token(job.id.to_string());
+        // The SDK gives the request a token, by which DynamoDB knows the tries of this one call.
+        let transaction = self.client.transact_write_items();
         let Err(error) = transaction.set_transact_items(Some(puts.into())).send().await else {
-            return Ok(Inserted::New);
+            return Ok(InsertedWith::New);
         };
         let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
-            return match error.as_service_error() {
-                // The same id with other content, within ten minutes.
-                Some(TransactWriteItemsError::IdempotentParameterMismatchException(_)) => self.what_is_there(job).await,
-                Some(_) | None => Err(no_answer(error)),
-            };
+            return Err(no_answer(error));
         };
         let reasons = cancelled.cancellation_reasons();
         let refused_by =
             |index: usize| reasons.get(index).and_then(|reason| reason.code()) == Some("ConditionalCheckFailed");
         match reasons.first().and_then(|reason| reason.item.clone()) {
-            Some(there) if refused_by(0) => Ok(Inserted::AlreadyThere(Box::new(read(there)?))),
-            _ if refused_by(0) => self.what_is_there(job).await,
-            _ if refused_by(1) => Err(StoreError::Refused("the item that goes with the job is there already".into())),
+            Some(there) if refused_by(0) => Ok(InsertedWith::JobThere(Box::new(read(there)?))),
+            _ if refused_by(0) => match self.find(job.id).await? {
+                Some(there) => Ok(InsertedWith::JobThere(Box::new(there))),
+                None => Err(StoreError::Unavailable("the job was there a moment ago".into())),
+            },
+            _ if refused_by(1) => Ok(InsertedWith::OwnItemThere),
             // Another transaction on the same items, or throttling.
             _ => Err(no_answer(error)),
         }

@@ -11,7 +11,7 @@ use shared::job::{KEEP_ENDED, Status};
 use shared::ports::{Lane, StoreError};
 use shared::sweep;
 use shared::time::Timestamp;
-use shared::transition::{ABANDONED, Change, Fence, LEASE_MARGIN};
+use shared::transition::{ABANDONED, Change, Fence, LEASE_MARGIN, MOST_ATTEMPTS_IN_ALL, MOST_EVENTS};
 
 use super::Attributes;
 use super::item::{due_shard, listing};
@@ -82,6 +82,7 @@ pub fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
         Change::Reschedule { now, not_before } => Update::default()
             .only_if("#status = :pending")
             .value(":pending", Status::Pending)?
+            .has_room()?
             .set("not_before", not_before)?
             .set("due_at", sweep::first_due(*not_before, *now))?
             .happens(&Event::Rescheduled { at: *now, not_before: *not_before })?,
@@ -89,6 +90,9 @@ pub fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
             .only_if("#status = :failed OR #status = :cancelled")
             .value(":failed", Status::Failed)?
             .value(":cancelled", Status::Cancelled)?
+            .has_room()?
+            .only_if("#attempts <= :attempts_with_room")
+            .value(":attempts_with_room", i64::from(MOST_ATTEMPTS_IN_ALL) - i64::from(*more_attempts))?
             .set("status", Status::Pending)?
             .set_to("max_attempts", "#attempts + :more", ":more", more_attempts)?
             .set("not_before", not_before)?
@@ -160,6 +164,11 @@ impl Update {
             .value(":processing", Status::Processing)?
             .value(":my_attempt", fence.attempt)?
             .value(":my_token", fence.token)
+    }
+
+    /// The history has room for what people add to it.
+    fn has_room(self) -> Result<Self, StoreError> {
+        self.only_if("size(#history) < :most_events").value(":most_events", MOST_EVENTS)
     }
 
     fn abandoned_before(self, now: Timestamp) -> Result<Self, StoreError> {
