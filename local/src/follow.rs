@@ -1,4 +1,5 @@
-//! What happens to jobs, told as it happens: one line per event, read from the functions' own logs.
+//! What happens, told as it happens: one line for each event of a job, and two for each request, read from the
+//! functions' own logs.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -6,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Reads along in the logs of all functions, from their present ends on, and gives `tell` a line for each event of a
-/// job. Never returns.
+/// Reads along in the logs of all functions, from their present ends on, and gives `tell` the lines for people. Never
+/// returns.
 pub async fn follow(logs: PathBuf, tell: impl Fn(&str)) {
     let mut tails: Vec<_> =
         ["api", "worker", "sweeper", "events"].map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).into();
@@ -50,15 +51,35 @@ impl Tail {
     }
 }
 
-/// A log line for people, if it tells of a job. `None` for everything else, and for logs that are not JSON.
+/// A log line for people, if it tells of a job or of a request. `None` for everything else, and for logs that are not
+/// JSON.
 fn readable(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
+    let time: jiff::Timestamp = line.get("timestamp")?.as_str()?.parse().ok()?;
+    let told = of_job(&line).or_else(|| of_request(&line))?;
+    Some(format!("{}  {told}", time.strftime("%H:%M:%S%.3f")).trim_end().to_owned())
+}
+
+/// A request, in and out again. Nothing of those that only ask whether anybody is there.
+fn of_request(line: &Value) -> Option<String> {
+    let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
+    let number = |name: &str| line.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let (method, route, id) = (text("method"), text("route"), text("request_id"));
+    match text("message") {
+        _ if route == "/health" => None,
+        "request.received" => Some(format!("→ {method} {route} id={id}")),
+        "request.answered" => Some(format!("← {} {} ms id={id}", number("status"), number("duration_ms"))),
+        _ => None,
+    }
+}
+
+/// An event of a job.
+fn of_job(line: &Value) -> Option<String> {
     let text = |name: &str| line.get(name).and_then(Value::as_str);
     let number = |name: &str| line.get(name).and_then(Value::as_u64);
     let event = text("message")?.strip_prefix("job.")?;
     let id = text("job.id")?;
     let job_type = text("job.type").unwrap_or_default();
-    let time: jiff::Timestamp = text("timestamp")?.parse().ok()?;
     let attempt = number("attempt").unwrap_or_default();
     let of = number("max_attempts").map_or_else(String::new, |max| format!(" of {max}"));
     let millis = |name: &str| number(name).map_or_else(String::new, |millis| format!("{millis} ms"));
@@ -77,9 +98,9 @@ fn readable(line: &str) -> Option<String> {
         "completed" => format!("{}  attempt {attempt}", millis("duration_ms")),
         "failed" => format!("attempt {attempt}{of} after {}: {error}", millis("duration_ms")),
         "left" => return None,
-        _ => error.to_owned(),
+        _ => text("outcome").unwrap_or(error).to_owned(),
     };
-    Some(format!("{}  {event:<10} {id}  {job_type:<15} {what}", time.strftime("%H:%M:%S%.3f")).trim_end().to_owned())
+    Some(format!("{event:<10} {id}  {job_type:<15} {what}"))
 }
 
 #[cfg(test)]
@@ -96,6 +117,20 @@ mod tests {
         );
         assert_eq!(readable("START RequestId: x"), None);
         assert_eq!(readable(r#"{"message":"sweeper.swept"}"#), None);
+    }
+
+    #[test]
+    fn a_request_is_an_arrow_in_and_an_arrow_out() {
+        let line = |more: &str| format!(r#"{{"timestamp":"2026-03-01T12:00:00.250Z","level":"DEBUG",{more}}}"#);
+        let asked = |message: &str, route: &str| {
+            let route = format!(r#""method":"POST","route":"{route}","status":202,"duration_ms":12"#);
+            readable(&line(&format!(r#""message":"{message}","request_id":"7",{route}"#)))
+        };
+        assert_eq!(asked("request.received", "/jobs").as_deref(), Some("12:00:00.250  → POST /jobs id=7"));
+        assert_eq!(asked("request.answered", "/jobs").as_deref(), Some("12:00:00.250  ← 202 12 ms id=7"));
+        assert_eq!(asked("request.received", "/health"), None);
+        assert_eq!(asked("request.answered", "/health"), None);
+        assert_eq!(asked("request.refused", "/jobs"), None);
     }
 
     #[test]

@@ -391,7 +391,7 @@ pub trait Consumer: Send + Sync {
 /// The suite for job queues. Needs an empty queue that hides a received message for 2 seconds, and takes some seconds.
 pub async fn job_queue(queue: &dyn JobQueue, consumer: &dyn Consumer) {
     let ids: Vec<JobId> = (0..12).map(|number| job(number).id).collect();
-    let now = |id: &JobId| Message { job_id: *id, delay: Duration::ZERO };
+    let now = |id: &JobId| Message::naming(*id, Duration::ZERO);
 
     queue.send(&now(&ids[0])).await.expect("sent");
     let (received, _) = consumer.receive_within(SECOND).await.expect("is delivered");
@@ -408,7 +408,7 @@ pub async fn job_queue(queue: &dyn JobQueue, consumer: &dyn Consumer) {
     consumer.acknowledge(&receipt).await;
     assert_eq!(consumer.receive_within(SECOND * 3).await, None, "acknowledged, it does not");
 
-    queue.send(&Message { job_id: ids[1], delay: SECOND * 2 }).await.expect("sent");
+    queue.send(&Message::naming(ids[1], SECOND * 2)).await.expect("sent");
     assert_eq!(consumer.receive_within(SECOND).await, None, "held back");
     let (received, receipt) = consumer.receive_within(SECOND * 3).await.expect("is delivered after its delay");
     assert_eq!(received, ids[1]);

@@ -375,7 +375,9 @@ mod tests {
             counters.count_each(&events);
             let (totals, minutes) = counters.of(None);
             let mut sum = Counts::default();
-            minutes.iter().for_each(|minute| sum.merge(&minute.all().counts));
+            for minute in &minutes {
+                sum.merge(&minute.all().counts);
+            }
             prop_assert_eq!(sum, totals.all());
             prop_assert!(sum.waiting >= 0 && sum.running >= 0);
             let ended = sum.completed + sum.failed + sum.cancelled;

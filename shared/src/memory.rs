@@ -268,7 +268,7 @@ mod tests {
         let queue = MemoryQueue::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(2), 1);
         let ids: Vec<JobId> = (0..12).map(|number| JobId::at(clock.now(), [number; 10])).collect();
         for job_id in &ids {
-            queue.send(&Message { job_id: *job_id, delay: Duration::ZERO }).await.expect("sent");
+            queue.send(&Message::naming(*job_id, Duration::ZERO)).await.expect("sent");
             queue.receive().expect("delivered once");
         }
         clock.advance(Duration::from_secs(2));
@@ -282,7 +282,7 @@ mod tests {
         let queue = MemoryQueue::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(2), 2);
         let ids = [1, 2, 3].map(|number| JobId::at(clock.now(), [number; 10]));
         for job_id in ids {
-            queue.send(&Message { job_id, delay: Duration::ZERO }).await.expect("sent");
+            queue.send(&Message::naming(job_id, Duration::ZERO)).await.expect("sent");
         }
         let receive = || queue.receive().map(|delivery| (delivery.job_id, delivery.receives));
         let first = queue.receive().expect("the first");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{JobId, Tenant};
 use crate::job::Job;
+use crate::submission::Origin;
 use crate::time::Timestamp;
 use crate::transition::{Change, Refusal};
 
@@ -234,9 +235,23 @@ pub struct Message {
     pub job_id: JobId,
     /// How long the queue holds it back, at most [`crate::sweep::LONGEST_QUEUE_DELAY`].
     pub delay: Duration,
+    /// Where the job came from, if the sender knows: for logs and traces on the way, and for nothing else. A queue may
+    /// drop it.
+    pub origin: Option<Origin>,
 }
 
 impl Message {
+    /// A message about `job`.
+    pub fn about(job: &Job, delay: Duration) -> Self {
+        let origin = Origin { correlation_id: job.correlation_id.clone(), traceparent: job.traceparent.clone() };
+        Self { origin: Some(origin), ..Self::naming(job.id, delay) }
+    }
+
+    /// A message about a job of which no more than the id is known.
+    pub fn naming(job_id: JobId, delay: Duration) -> Self {
+        Self { job_id, delay, origin: None }
+    }
+
     /// The message as the queue carries it: `{"job_id":"<uuid>"}`, nothing that any queue refuses.
     pub fn body(&self) -> String {
         format!(r#"{{"job_id":"{}"}}"#, self.job_id)
@@ -287,7 +302,8 @@ mod tests {
     #[test]
     fn a_message_names_its_job_and_says_nothing_else() {
         let job_id: JobId = "01938e5c-7a00-7000-8000-000000000000".parse().expect("an id");
-        let body = Message { job_id, delay: Duration::from_secs(7) }.body();
+        let origin = Origin { correlation_id: "request".to_owned(), traceparent: None };
+        let body = Message { origin: Some(origin), ..Message::naming(job_id, Duration::from_secs(7)) }.body();
         assert_eq!(body, r#"{"job_id":"01938e5c-7a00-7000-8000-000000000000"}"#);
         assert_eq!(Message::job_named_in(&body), Some(job_id));
         for foreign in ["", "hello", "{}", r#"{"job_id":42}"#, r#"{"job_id":"42"}"#] {

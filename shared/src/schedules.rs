@@ -106,7 +106,7 @@ pub async fn make_jobs(
 pub fn announcement(job: &Job, now: Timestamp) -> Option<Message> {
     match job.state {
         State::Pending { not_before, .. } if job.attempts == 0 => {
-            queue_delay(not_before, now).map(|delay| Message { job_id: job.id, delay })
+            queue_delay(not_before, now).map(|delay| Message::about(job, delay))
         }
         State::Pending { .. }
         | State::Processing { .. }
@@ -373,7 +373,7 @@ mod tests {
         let (jobs, schedule) = (MemoryStore::default(), every_minute());
         let made = make_jobs(&schedule, &schedule.due(NOW), &jobs, NOW).await.expect("made");
         let job = &made[0].job;
-        let delay = |rest: u64| Some(Message { job_id: job.id, delay: Duration::from_secs(rest) });
+        let delay = |rest: u64| Some(Message::about(job, Duration::from_secs(rest)));
         assert_eq!(announcement(job, NOW), delay(60));
         assert_eq!(announcement(job, NOW + Duration::from_secs(59)), delay(1));
         assert_eq!(announcement(job, NOW + Duration::from_secs(61)), delay(0));

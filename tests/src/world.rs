@@ -226,7 +226,7 @@ pub fn record(receipt: &Receipt, body: &str) -> SqsMessage {
 
 /// The body of a message about this job.
 pub fn body(job_id: JobId) -> String {
-    Message { job_id, delay: Duration::ZERO }.body()
+    Message::naming(job_id, Duration::ZERO).body()
 }
 
 /// Job types' tools that write below `folder`, as the defaults do below the working directory.

@@ -93,7 +93,7 @@ async fn dead_letter_contract(aws_url: &str) {
     let url = client.create_queue().queue_name("dead").send().await.expect("created").queue_url.expect("an address");
     let now = Timestamp::from_millis(1_800_000_000_000);
     let ids: Vec<JobId> = (0..12).map(|number| JobId::at(now, [number; 10])).collect();
-    let messages: Vec<_> = ids.iter().map(|job_id| Message { job_id: *job_id, delay: Duration::ZERO }).collect();
+    let messages: Vec<_> = ids.iter().map(|job_id| Message::naming(*job_id, Duration::ZERO)).collect();
     assert_eq!(SqsQueue::with_client(client.clone(), url.clone()).send_all(&messages).await, []);
     shared::contract::dead_letters(&SqsDeadLetters::with_client(client, url), &ids, tokio::time::sleep).await;
 }

@@ -45,7 +45,7 @@ async fn the_counters_on_dynamodb_keep_the_contract() {
 
 #[tokio::test]
 async fn counters_equal_the_truth_after_10_000_jobs_with_redelivered_and_split_batches() {
-    Scenario::of(10_000, 1).is_told_right(Arc::new(MemoryCounters::default())).await;
+    Scenario::of(10_000, 1).must_be_told_right(Arc::new(MemoryCounters::default())).await;
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn counters_on_dynamodb_equal_the_truth_with_redelivered_and_split_batches
     for seed in 2..4 {
         let table = Table::start().await;
         let counters = DynamoStore::with_client(table.client(), NAME.to_owned());
-        Scenario::of(400, seed).is_told_right(Arc::new(counters)).await;
+        Scenario::of(400, seed).must_be_told_right(Arc::new(counters)).await;
     }
 }
 
@@ -360,7 +360,7 @@ impl Scenario {
     }
 
     /// Delivers the whole stream, with everything that may happen to a stream, and checks what has come of it.
-    async fn is_told_right(mut self, counters: Arc<dyn CounterStore>) {
+    async fn must_be_told_right(mut self, counters: Arc<dyn CounterStore>) {
         let unreliable = Unreliable { counters: Arc::clone(&counters), dice: Dice::new(11) };
         let listener = Arc::new(Listener { refuses_one_in: 200, dice: Dice::new(12), ..Listener::default() });
         let consumer = Consumer::new(Arc::new(unreliable), Some(Arc::clone(&listener)));

@@ -93,6 +93,7 @@ async fn a_list_tells_of_each_job_what_the_job_itself_tells_newest_first() {
 }
 
 #[tokio::test]
+#[expect(clippy::many_single_char_names, reason = "six jobs, in this order")]
 async fn a_list_can_be_narrowed_by_status_type_and_tag() {
     let world = World::new();
     let failing = FAILING.replace("}}", r#"},"tags":["red"]}"#);

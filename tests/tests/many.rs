@@ -127,6 +127,9 @@ async fn a_job_whose_own_key_was_used_before_is_named() {
     assert_eq!(outcomes(&answer)[0]["problem"]["field"], "jobs[0].idempotency_key");
 }
 
+/// What is sent, with which headers; the status, and the field that the answer names.
+type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str);
+
 #[tokio::test]
 async fn a_batch_that_can_not_be_read_is_refused_as_a_whole() {
     let world = World::new();
@@ -134,7 +137,7 @@ async fn a_batch_that_can_not_be_read_is_refused_as_a_whole() {
     let too_many = format!(r#"{{"jobs":[{}]}}"#, too_many.join(","));
     let too_long = format!(r#"{{"jobs":[{}]}}"#, " ".repeat(4 * 1024 * 1024));
     let one = format!(r#"{{"jobs":[{}]}}"#, csv(1, ""));
-    let cases: [(&str, &[(&str, &str)], u16, &str); 11] = [
+    let cases: [Refused<'_>; 11] = [
         ("", &[], 400, "body"),
         ("{", &[], 400, "body"),
         (r#"{"jobs":[{]}"#, &[], 400, "body"),

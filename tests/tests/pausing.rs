@@ -37,7 +37,7 @@ async fn switch(world: &World, verb: &str) -> Value {
     answer.body
 }
 
-async fn lose_the_message(world: &World) {
+fn lose_the_message(world: &World) {
     let lost = world.queue.receive().expect("a message");
     world.queue.acknowledge(&lost.receipt);
 }
@@ -97,7 +97,7 @@ async fn after_a_short_pause_the_messages_come_back_by_themselves() {
 async fn while_it_is_paused_the_sweeper_sends_nothing_for_what_is_overdue() {
     let world = world();
     let lost = world.submit(ALICE).await;
-    lose_the_message(&world).await;
+    lose_the_message(&world);
     let later = world.submit(&alice(r#""delay_seconds":2000"#)).await;
     switch(&world, "pause").await;
     let before = [world.job(lost).await, world.job(later).await];
@@ -123,7 +123,7 @@ async fn after_a_long_pause_everything_ends_and_the_dead_letters_are_the_failure
     let failing_once = world.submit(r#"{"type":"rehearsal","payload":{"attempts":["fail","succeed"]}}"#).await;
     world.deliver().await;
     let lost = world.submit(ALICE).await;
-    lose_the_message(&world).await;
+    lose_the_message(&world);
     switch(&world, "pause").await;
     let (ready, later) = (world.submit(ALICE).await, world.submit(&alice(r#""delay_seconds":1000"#)).await);
     for _ in 0..120 {

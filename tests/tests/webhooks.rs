@@ -130,8 +130,9 @@ impl Received {
 
 /// An answer without a body, with these further lines in its head.
 fn answer(status: &str, lines: &[&str]) -> String {
-    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-    format!("HTTP/1.1 {status}\r\n{lines}content-length: 0\r\nconnection: close\r\n\r\n")
+    let mut head = vec![format!("HTTP/1.1 {status}")];
+    head.extend(lines.iter().map(ToString::to_string));
+    head.join("\r\n") + "\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 }
 
 /// Submits the delivery of an event to this receiver, and lets the worker try once.

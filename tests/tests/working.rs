@@ -122,12 +122,12 @@ async fn a_second_copy_of_a_message_does_not_run_the_job_twice() {
     let world = World::new();
     let id = world.submit(r#"{"type":"rehearsal","payload":{"takes_ms":100}}"#).await;
     for _ in 0..9 {
-        world.queue.send(&Message { job_id: id, delay: Duration::ZERO }).await.expect("sent");
+        world.queue.send(&Message::naming(id, Duration::ZERO)).await.expect("sent");
     }
     assert_eq!(world.deliver().await, 10, "all copies in one batch");
     let job = world.job(id).await;
     assert_eq!((job.status(), job.attempts), (Status::Completed, 1));
-    world.queue.send(&Message { job_id: id, delay: Duration::ZERO }).await.expect("sent");
+    world.queue.send(&Message::naming(id, Duration::ZERO)).await.expect("sent");
     world.pass(A_WHILE).await;
     assert_eq!(world.job(id).await, job, "a late copy changes nothing");
     assert_eq!(world.queue.dead_letters(), []);
@@ -137,7 +137,7 @@ async fn a_second_copy_of_a_message_does_not_run_the_job_twice() {
 async fn a_message_about_no_job_is_forgotten() {
     let world = World::new();
     let id = JobId::at(world.clock.now(), [7; 10]);
-    world.queue.send(&Message { job_id: id, delay: Duration::ZERO }).await.expect("sent");
+    world.queue.send(&Message::naming(id, Duration::ZERO)).await.expect("sent");
     assert_eq!(world.deliver().await, 1);
     world.pass(Duration::from_secs(400)).await;
     assert_eq!(world.queue.dead_letters(), []);

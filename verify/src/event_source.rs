@@ -287,7 +287,7 @@ async fn submit_all(deployment: &Deployment) -> BTreeMap<JobId, (Status, u32)> {
         }
         // A second message of one of them, and one that names no job.
         for job_id in first.into_iter().chain([undecodable()]) {
-            deployment.queue.send(&Message { job_id, delay: Duration::ZERO }).await.expect("memory takes all");
+            deployment.queue.send(&Message::naming(job_id, Duration::ZERO)).await.expect("memory takes all");
         }
     }
     jobs

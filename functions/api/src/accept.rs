@@ -11,6 +11,7 @@ use shared::ports::{Inserted, Message};
 use shared::submission::{Origin, Submission};
 use shared::sweep::queue_delay;
 use shared::time::Timestamp;
+use shared_aws::telemetry::about;
 
 use crate::Api;
 use crate::caller::Caller;
@@ -61,7 +62,7 @@ pub fn outcome(inserted: Inserted, job: &Job, key_field: &str) -> Result<Accepte
         // The insert was tried twice, and the answer to the first try got lost: what is there is what we wrote.
         Inserted::AlreadyThere(there) if is_this_request(&there, job) => Ok(Accepted { id, replayed: false }),
         Inserted::AlreadyThere(there) if there.fingerprint == job.fingerprint => {
-            tracing::info!(job.id = %id, correlation_id = job.correlation_id, "job.replayed");
+            about(&there).in_scope(|| tracing::info!("job.replayed"));
             Ok(Accepted { id, replayed: true })
         }
         Inserted::AlreadyThere(_) => Err(Problem::key_used_before(key_field)),
@@ -79,7 +80,7 @@ pub async fn announce(api: &Api, job: &Job) -> bool {
         Ok(Err(error)) => Chain(&error).to_string(),
         Err(elapsed) => elapsed.to_string(),
     };
-    tracing::warn!(job.id = %job.id, error, "job.announcement_deferred");
+    about(job).in_scope(|| tracing::warn!(error, "job.announcement_deferred"));
     false
 }
 
@@ -105,20 +106,16 @@ pub async fn announce_all(api: &Api, jobs: &[&Job]) -> Vec<JobId> {
 fn message_for(api: &Api, job: &Job) -> Option<Message> {
     let State::Pending { not_before, .. } = job.state else { return None };
     let delay = queue_delay(not_before, api.clock.now())?;
-    Some(Message { job_id: job.id, delay })
+    Some(Message::about(job, delay))
 }
 
 /// One line for each job that was accepted.
 pub fn log_accepted(api: &Api, job: &Job, announced: bool) {
     let waited = api.clock.now().since(job.created_at);
-    tracing::info!(
-        job.id = %job.id,
-        job.r#type = %job.job_type,
-        correlation_id = job.correlation_id,
-        duration_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
-        announced,
-        "job.accepted"
-    );
+    let duration_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    // Nothing is said of what is as it should be: of the lines about a success, each byte is paid for.
+    let announced = (!announced).then_some(false);
+    about(job).in_scope(|| tracing::info!(duration_ms, announced, "job.accepted"));
 }
 
 fn is_this_request(there: &Job, mine: &Job) -> bool {

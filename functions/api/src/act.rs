@@ -15,6 +15,7 @@ use shared::ports::{Changed, StoreError};
 use shared::submission::{MOST_ATTEMPTS, parse_start};
 use shared::time::Timestamp;
 use shared::transition::{Change, Refusal};
+use shared_aws::telemetry::about;
 use utoipa::ToSchema;
 
 use crate::Api;
@@ -57,7 +58,7 @@ impl Acted {
 ///
 /// A waiting job is cancelled at once. A running one is asked to be: this attempt may still complete it, and no other
 /// follows. To repeat the request is safe.
-#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs",
+#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs", operation_id = "cancel_job",
     params(("id" = String, Path, description = "the job's id", format = "uuid")),
     responses((status = 200, description = "It is cancelled", body = Acted),
               (status = 202, description = "It is running, and has been asked to be cancelled", body = Acted),
@@ -101,7 +102,7 @@ pub async fn cancel_job(api: &Api, job: &Job) -> Result<Cancelled, StoreError> {
         };
         match api.store.change_if_allowed(job.id, &change).await? {
             Changed::Applied(job) | Changed::Refused(Refusal::AlreadyApplied, job) => {
-                tracing::info!(job.id = %job.id, correlation_id = job.correlation_id, status = %job.status(), "job.cancel_asked");
+                about(&job).in_scope(|| tracing::info!(outcome = %job.status(), "job.cancel_asked"));
                 return Ok(match job.status() {
                     Status::Cancelled => Cancelled::Yes(job),
                     Status::Pending | Status::Processing => Cancelled::AskedFor(job),
@@ -132,7 +133,7 @@ pub const MORE_ATTEMPTS: u32 = 3;
 ///
 /// The same job: its id, its history, and its files' names stay, and further attempts are allowed. To repeat the request is
 /// safe: a job that is on its way again already is left as it is.
-#[utoipa::path(post, path = "/jobs/{id}/retry", tag = "jobs", request_body(content = Option<RetryBody>),
+#[utoipa::path(post, path = "/jobs/{id}/retry", tag = "jobs", operation_id = "retry_job", request_body(content = Option<RetryBody>),
     params(("id" = String, Path, description = "the job's id", format = "uuid")),
     responses((status = 202, description = "It is on its way again", body = Acted),
               (status = 409, description = "It has completed, or has not ended yet", body = Problem, content_type = "application/problem+json")))]
@@ -177,7 +178,7 @@ pub async fn redrive(api: &Api, job: &Job, not_before: Timestamp, more_attempts:
     match api.store.change_if_allowed(job.id, &change).await? {
         Changed::Applied(job) => {
             let announced = announce(api, &job).await;
-            tracing::info!(job.id = %job.id, job.r#type = %job.job_type, correlation_id = job.correlation_id, announced, "job.redriven");
+            about(&job).in_scope(|| tracing::info!(announced, "job.redriven"));
             Ok(Redriven::Yes(job))
         }
         Changed::Refused(Refusal::MovedOn, there) if is_redriven(&there) => Ok(Redriven::Yes(there)),
@@ -205,7 +206,7 @@ pub struct RescheduleBody {
 }
 
 /// Give a waiting job another time to start
-#[utoipa::path(post, path = "/jobs/{id}/reschedule", tag = "jobs", request_body = RescheduleBody,
+#[utoipa::path(post, path = "/jobs/{id}/reschedule", tag = "jobs", operation_id = "reschedule_job", request_body = RescheduleBody,
     params(("id" = String, Path, description = "the job's id", format = "uuid")),
     responses((status = 200, description = "It starts then", body = Acted),
               (status = 409, description = "It does not wait", body = Problem, content_type = "application/problem+json")))]
@@ -228,7 +229,7 @@ pub async fn reschedule(
         Changed::Applied(job) => {
             // Its old message comes at the old time; if that is too early, the worker leaves it until the new one.
             let announced = announce(&api, &job).await;
-            tracing::info!(job.id = %job.id, correlation_id = job.correlation_id, announced, "job.rescheduled");
+            about(&job).in_scope(|| tracing::info!(announced, "job.rescheduled"));
             Ok(Json(Acted::on(&job)))
         }
         Changed::Refused(Refusal::HistoryFull, _) => Err(conflict("the job has been rescheduled too often")),

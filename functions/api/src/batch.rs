@@ -68,7 +68,7 @@ struct Outcome {
 ///
 /// Each is accepted or refused for itself; one bad job does not spoil the others. A job may have an `idempotency_key`; with
 /// the header `Idempotency-Key` the n-th job without one has `<key>/<n>`, from 0, so that the whole request can be repeated.
-#[utoipa::path(post, path = "/jobs/batch", tag = "jobs", request_body = BatchBody,
+#[utoipa::path(post, path = "/jobs/batch", tag = "jobs", operation_id = "submit_batch", request_body = BatchBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it repeats no job")),
     responses((status = 200, description = "What has become of each", body = BatchAnswer)))]
 pub async fn submit_batch(

@@ -194,7 +194,7 @@ pub struct BulkAnswer {
 /// Cancel all jobs that fit a filter
 ///
 /// Waiting jobs are cancelled, running ones asked to be. A page at a time: repeat it with `next_cursor` until that is null.
-#[utoipa::path(post, path = "/jobs/cancel", tag = "jobs", request_body = BulkBody,
+#[utoipa::path(post, path = "/jobs/cancel", tag = "jobs", operation_id = "cancel_jobs", request_body = BulkBody,
     responses((status = 200, description = "What was done", body = BulkAnswer)))]
 pub async fn cancel_many(
     State(api): State<Arc<Api>>,
@@ -226,7 +226,7 @@ pub async fn cancel_many(
 /// Try all failed jobs that fit a filter again
 ///
 /// Cancelled ones too, if the filter says so. A page at a time: repeat it with `next_cursor` until that is null.
-#[utoipa::path(post, path = "/jobs/retry", tag = "jobs", request_body = BulkBody,
+#[utoipa::path(post, path = "/jobs/retry", tag = "jobs", operation_id = "retry_jobs", request_body = BulkBody,
     responses((status = 200, description = "What was done", body = BulkAnswer)))]
 pub async fn retry_many(
     State(api): State<Arc<Api>>,

@@ -83,7 +83,7 @@ struct WithoutJob {
 /// brought to their ends, each for itself. Publish it again, with the same id, and each subscription that has no job
 /// yet gets one: those in `failed` that have been mended since, and those that have been made since. The others keep
 /// the job that they have.
-#[utoipa::path(post, path = "/events", tag = "events", request_body = EventBody,
+#[utoipa::path(post, path = "/events", tag = "events", operation_id = "publish_event", request_body = EventBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice: the event's id, unless the body says it")),
     responses((status = 202, description = "What has become of it", body = EventAnswer)))]
 pub async fn publish(

@@ -30,7 +30,7 @@ const BETWEEN_LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duratio
 /// Everything about a job
 ///
 /// With `wait` the answer comes as soon as the job has ended, or after so many seconds.
-#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs",
+#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", operation_id = "show_job",
     params(("id" = String, Path, description = "the job's id", format = "uuid"),
            ("wait" = Option<u32>, Query, description = "seconds to wait for its end", minimum = 0, maximum = 20)),
     responses((status = 200, description = "The job", body = JobView)))]
@@ -65,7 +65,7 @@ pub async fn find_own(api: &Api, caller: &Caller, id: JobId) -> Result<Job, Prob
 /// A job's history
 ///
 /// With `at` the job as it was at that time, made from the events until then.
-#[utoipa::path(get, path = "/jobs/{id}/events", tag = "jobs",
+#[utoipa::path(get, path = "/jobs/{id}/events", tag = "jobs", operation_id = "job_events",
     params(("id" = String, Path, description = "the job's id", format = "uuid"),
            ("at" = Option<String>, Query, description = "a time in RFC 3339", format = DateTime)),
     responses((status = 200, description = "What happened, oldest first", body = Story)))]
@@ -122,7 +122,7 @@ const LONGEST_PAGE: u32 = 100;
 ///
 /// Failures are found without reading any other job. A job that was accepted or has changed in the last second or two may
 /// be missing; `GET /jobs/{id}` is never behind.
-#[utoipa::path(get, path = "/jobs", tag = "jobs",
+#[utoipa::path(get, path = "/jobs", tag = "jobs", operation_id = "list_jobs",
     params(("status" = Option<StatusName>, Query, description = "only with this status"),
            ("type" = Option<String>, Query, description = "only of this type"),
            ("tag" = Option<String>, Query, description = "only with this tag"),

@@ -3,10 +3,13 @@
 //! The document is made by a test, which also holds it against the routes, and served from the file: a function that
 //! starts does not spend time on it.
 
+mod exact;
+
+pub use self::exact::generate;
+
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Response};
-use serde_json::{Map, Value, json};
-use shared::job_type::JobType;
+use serde_json::Value;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::problem::Problem;
@@ -81,8 +84,8 @@ pub struct JobBody {
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// Words by which to find it, 10 at most.
-    #[schema(max_items = 10)]
-    tags: Option<Vec<String>>,
+    #[schema(max_items = 10, required = false)]
+    tags: Vec<String>,
     /// Who is told how it ended, by a `webhook-delivery` job. Not for such jobs themselves.
     #[schema(format = "uri", max_length = 2048)]
     callback_url: Option<String>,
@@ -104,109 +107,4 @@ pub struct EmailBody {
     /// Who gets it: one address, or several.
     #[schema(value_type = Object)]
     to: Value,
-}
-
-/// The document, made anew.
-#[expect(
-    clippy::missing_panics_doc,
-    clippy::expect_used,
-    reason = "for a test, which shall say so if it cannot be made"
-)]
-pub fn generate() -> Value {
-    let mut document = serde_json::to_value(Document::openapi()).expect("it is JSON");
-    let schemas = document["components"]["schemas"].as_object_mut().expect("schemas");
-    let types: Vec<&JobType> = JobType::ALL.iter().filter(|job_type| job_type.is_deployed()).collect();
-    for job_type in &types {
-        let policy = job_type.policy();
-        let mut schema: Value = serde_json::from_str(policy.schema).expect("a schema");
-        schema["examples"] = json!([serde_json::from_str::<Value>(policy.example).expect("an example")]);
-        schemas.insert(format!("Payload-{}", policy.name), schema);
-    }
-    let submission = schemas["JobBody"].clone();
-    schemas.insert("JobBody".to_owned(), one_of_each(&submission, &types, false));
-    schemas.insert("BatchJob".to_owned(), one_of_each(&submission, &types, true));
-    for body in ["BatchBody", "EventBody", "JobTemplate", "ScheduleBody", "SubscriptionBody"] {
-        schemas[body]["additionalProperties"] = json!(false); // which only what serde reads can say by itself
-    }
-    schemas["BatchBody"]["properties"]["jobs"]["items"] = json!({ "$ref": "#/components/schemas/BatchJob" });
-    schemas.insert("EmailBody".to_owned(), json!({ "$ref": "#/components/schemas/Payload-email-send" }));
-    for (path, item) in document["paths"].as_object_mut().expect("paths") {
-        for operation in item.as_object_mut().expect("operations").values_mut() {
-            add_problems(path, operation);
-        }
-    }
-    document
-}
-
-/// A submission whose `payload` is what its `type` says.
-fn one_of_each(submission: &Value, types: &[&JobType], with_key: bool) -> Value {
-    let mut properties = submission["properties"].clone();
-    if with_key {
-        properties["idempotency_key"] = json!({
-            "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$",
-            "description": "Names this job, so that submitting it again does not repeat it.",
-        });
-    }
-    let variants = types.iter().map(|job_type| {
-        let name = job_type.policy().name;
-        let mut properties = properties.clone();
-        properties["type"] = json!({ "type": "string", "const": name });
-        properties["payload"] = json!({ "$ref": format!("#/components/schemas/Payload-{name}") });
-        json!({
-            "title": name, "type": "object", "required": ["type", "payload"], "additionalProperties": false,
-            "properties": properties,
-        })
-    });
-    json!({ "description": submission["description"], "oneOf": variants.collect::<Vec<_>>() })
-}
-
-/// A header or a parameter of a query that is left out is not null: it is not there.
-fn not_null(schema: &mut Value) {
-    if let Some(types) = schema["type"].as_array() {
-        schema["type"] = types.iter().find(|name| **name != "null").cloned().unwrap_or(Value::Null);
-    }
-    if let Some(alternatives) = schema["oneOf"].as_array() {
-        let other = alternatives.iter().find(|alternative| alternative["type"] != "null").cloned();
-        *schema = other.unwrap_or(Value::Null);
-    }
-}
-
-/// The errors that an operation can be answered with, by what it takes.
-fn add_problems(path: &str, operation: &mut Value) {
-    let has_body = operation.get("requestBody").is_some();
-    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        not_null(&mut parameter["schema"]);
-    }
-    let parameters = operation.get("parameters").and_then(Value::as_array).cloned().unwrap_or_default();
-    let has = |place: &str| parameters.iter().any(|parameter| parameter["in"] == place);
-    let is_open = matches!(path, "/health" | "/openapi.json" | "/docs");
-    let mut problems = vec![];
-    if has_body || has("path") || has("header") {
-        problems.push((400, "The request cannot be read"));
-    }
-    if !is_open {
-        problems.extend([(401, "Nobody was let in"), (403, "The caller may not do this")]);
-        problems.extend([(500, "It could not be carried out"), (503, "The table does not answer; try again")]);
-    }
-    if has("path") {
-        problems.push((404, "There is none of this id, or it is somebody else's"));
-    }
-    if has_body {
-        problems.extend([(413, "The body is too long"), (415, "The body does not say that it is JSON")]);
-    }
-    if has_body || has("query") {
-        problems.push((422, "A field does not fit; nothing was done"));
-    }
-    let creates = operation["responses"].get("202").is_some() || path == "/jobs/batch";
-    if has_body && creates {
-        problems.push((429, "The tenant's quota for this minute is used up; `Retry-After` says when to come back"));
-    }
-    let content = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
-    let responses = operation["responses"].as_object_mut();
-    let mut empty = Map::new();
-    let responses = responses.unwrap_or(&mut empty);
-    for (status, description) in problems {
-        let problem = json!({ "description": description, "content": content });
-        responses.entry(status.to_string()).or_insert(problem);
-    }
 }

@@ -78,7 +78,7 @@ pub struct ProductView {
 /// Store a product, and the job about it
 ///
 /// Both in one transaction: there is never one without the other.
-#[utoipa::path(post, path = "/products", tag = "products", request_body = ProductBody,
+#[utoipa::path(post, path = "/products", tag = "products", operation_id = "create_product", request_body = ProductBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it makes no second product")),
     responses((status = 202, description = "Both are stored, and the job is on its way", body = ProductCreated)))]
 pub async fn create(
@@ -125,7 +125,7 @@ pub async fn create(
 }
 
 /// A product, and when it was processed
-#[utoipa::path(get, path = "/products/{id}", tag = "products",
+#[utoipa::path(get, path = "/products/{id}", tag = "products", operation_id = "show_product",
     params(("id" = String, Path, description = "the product's id", format = "uuid")),
     responses((status = 200, description = "The product", body = ProductView)))]
 pub async fn show(

@@ -21,7 +21,7 @@ pub struct Queue {
 }
 
 /// How the queue is
-#[utoipa::path(get, path = "/queue", tag = "queue", responses((status = 200, description = "The queue", body = Queue)))]
+#[utoipa::path(get, path = "/queue", tag = "queue", operation_id = "show_queue", responses((status = 200, description = "The queue", body = Queue)))]
 pub async fn show(State(api): State<Arc<Api>>) -> Result<Json<Queue>, Problem> {
     let paused = api.switch.is_paused().await?;
     Ok(Json(Queue { paused, waiting_messages: api.queue.waiting().await.ok() }))
@@ -30,7 +30,7 @@ pub async fn show(State(api): State<Arc<Api>>) -> Result<Json<Queue>, Problem> {
 /// Stop the starting of jobs
 ///
 /// For all tenants. Jobs are still accepted; those that run go on; no attempt is lost. Each worker sees it within 10 s.
-#[utoipa::path(post, path = "/queue/pause", tag = "queue", responses((status = 200, description = "It is paused", body = Queue)))]
+#[utoipa::path(post, path = "/queue/pause", tag = "queue", operation_id = "pause_queue", responses((status = 200, description = "It is paused", body = Queue)))]
 pub async fn pause(State(api): State<Arc<Api>>) -> Result<Json<Queue>, Problem> {
     set_paused(&api, true).await
 }
@@ -38,7 +38,7 @@ pub async fn pause(State(api): State<Arc<Api>>) -> Result<Json<Queue>, Problem> 
 /// Let jobs be started again
 ///
 /// What has become ready in the meantime is announced by the next sweep, within a minute.
-#[utoipa::path(post, path = "/queue/resume", tag = "queue", responses((status = 200, description = "It goes on", body = Queue)))]
+#[utoipa::path(post, path = "/queue/resume", tag = "queue", operation_id = "resume_queue", responses((status = 200, description = "It goes on", body = Queue)))]
 pub async fn resume(State(api): State<Arc<Api>>) -> Result<Json<Queue>, Problem> {
     set_paused(&api, false).await
 }

@@ -181,7 +181,7 @@ fn is_paused(schedule: &Schedule) -> bool {
 /// The job is checked at once, as if it were submitted. A schedule that is replaced by the same one stays as it is; one
 /// that is paused stays paused. Each run makes one job, however often the schedule is changed or made again in the
 /// meantime.
-#[utoipa::path(put, path = "/schedules/{name}", tag = "schedules", request_body = ScheduleBody,
+#[utoipa::path(put, path = "/schedules/{name}", tag = "schedules", operation_id = "put_schedule", request_body = ScheduleBody,
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$"),
            ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no schedule of this name")),
     responses((status = 201, description = "It is new", body = ScheduleView, headers(("Location" = String))),
@@ -222,7 +222,7 @@ pub async fn put(
 }
 
 /// Look at a schedule
-#[utoipa::path(get, path = "/schedules/{name}", tag = "schedules",
+#[utoipa::path(get, path = "/schedules/{name}", tag = "schedules", operation_id = "show_schedule",
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
     responses((status = 200, description = "The schedule and its next five runs", body = ScheduleView)))]
 pub async fn show(
@@ -237,7 +237,7 @@ pub async fn show(
 /// List schedules
 ///
 /// By name. A schedule that was made or deleted in the last seconds may be missing.
-#[utoipa::path(get, path = "/schedules", tag = "schedules",
+#[utoipa::path(get, path = "/schedules", tag = "schedules", operation_id = "list_schedules",
     params(("limit" = Option<u32>, Query, description = "how many; 20 unless given", minimum = 1, maximum = 100),
            ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
     responses((status = 200, description = "A page of schedules", body = SchedulesPage)))]
@@ -262,7 +262,7 @@ pub async fn list(
 /// Delete a schedule
 ///
 /// It makes no further jobs. Those that it has made stay, the one of a run in the next 90 seconds included.
-#[utoipa::path(delete, path = "/schedules/{name}", tag = "schedules",
+#[utoipa::path(delete, path = "/schedules/{name}", tag = "schedules", operation_id = "delete_schedule",
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
     responses((status = 204, description = "It is gone")))]
 pub async fn remove(
@@ -281,7 +281,7 @@ pub async fn remove(
 /// Pause a schedule
 ///
 /// It makes no further jobs until it is resumed. The one of a run in the next 90 seconds may have been made already.
-#[utoipa::path(post, path = "/schedules/{name}/pause", tag = "schedules",
+#[utoipa::path(post, path = "/schedules/{name}/pause", tag = "schedules", operation_id = "pause_schedule",
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
     responses((status = 200, description = "It is paused", body = ScheduleView)))]
 pub async fn pause(
@@ -298,7 +298,7 @@ pub async fn pause(
 /// Resume a paused schedule
 ///
 /// It runs from now on. What it would have run in the meantime is not made up for.
-#[utoipa::path(post, path = "/schedules/{name}/resume", tag = "schedules",
+#[utoipa::path(post, path = "/schedules/{name}/resume", tag = "schedules", operation_id = "resume_schedule",
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
     responses((status = 200, description = "It is not paused", body = ScheduleView)))]
 pub async fn resume(
@@ -315,7 +315,7 @@ pub async fn resume(
 /// Run a schedule's job now
 ///
 /// One job besides those of its runs, paused or not. With an `Idempotency-Key` repeating the request is safe.
-#[utoipa::path(post, path = "/schedules/{name}/run", tag = "schedules",
+#[utoipa::path(post, path = "/schedules/{name}/run", tag = "schedules", operation_id = "run_schedule",
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$"),
            ("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it makes no second job")),
     responses((status = 202, description = "Accepted; `Location` is where to look at it", body = Submitted,

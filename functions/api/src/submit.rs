@@ -37,7 +37,7 @@ pub struct Submitted {
 ///
 /// Once this is answered with 202 the job is stored and will be brought to its end. With an `Idempotency-Key` repeating
 /// the request is safe: the same key and body get the same answer.
-#[utoipa::path(post, path = "/jobs", tag = "jobs", request_body = JobBody,
+#[utoipa::path(post, path = "/jobs", tag = "jobs", operation_id = "submit_job", request_body = JobBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice; names this request, so that repeating it does not repeat the job"),
            ("X-Request-Id" = Option<String>, Header, description = "your own id for this request; it is in the answer and follows the job into every log line")),
     responses((status = 202, description = "Accepted; `Location` is where to look at it", body = Submitted,
@@ -58,7 +58,7 @@ pub async fn submit(
 /// Send an e-mail
 ///
 /// The same as an `email-send` job whose payload is the body itself.
-#[utoipa::path(post, path = "/jobs/email", tag = "jobs", request_body = EmailBody,
+#[utoipa::path(post, path = "/jobs/email", tag = "jobs", operation_id = "send_email", request_body = EmailBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it sends no second e-mail")),
     responses((status = 202, description = "Accepted", body = Submitted)))]
 pub async fn submit_email(

@@ -144,7 +144,7 @@ impl From<&Subscription> for SubscriptionSummary {
 ///
 /// The job is checked at once, as if it were submitted, as far as it does not depend on the event. Each event makes one
 /// job for each subscription's name, however often the subscription is changed or made again in the meantime.
-#[utoipa::path(put, path = "/subscriptions/{name}", tag = "events", request_body = SubscriptionBody,
+#[utoipa::path(put, path = "/subscriptions/{name}", tag = "events", operation_id = "put_subscription", request_body = SubscriptionBody,
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$"),
            ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no subscription of this name")),
     responses((status = 201, description = "It is new", body = SubscriptionView, headers(("Location" = String))),
@@ -212,7 +212,7 @@ fn answer(subscription: &Subscription, is_new: bool) -> Response {
 }
 
 /// Look at a subscription
-#[utoipa::path(get, path = "/subscriptions/{name}", tag = "events",
+#[utoipa::path(get, path = "/subscriptions/{name}", tag = "events", operation_id = "show_subscription",
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
     responses((status = 200, description = "The subscription", body = SubscriptionView)))]
 pub async fn show(
@@ -228,7 +228,7 @@ pub async fn show(
 ///
 /// By the type of event and then by name. A subscription that was made, changed or deleted in the last seconds may be
 /// missing.
-#[utoipa::path(get, path = "/subscriptions", tag = "events",
+#[utoipa::path(get, path = "/subscriptions", tag = "events", operation_id = "list_subscriptions",
     params(("limit" = Option<u32>, Query, description = "how many; 20 unless given", minimum = 1, maximum = 100),
            ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
     responses((status = 200, description = "A page of subscriptions", body = SubscriptionsPage)))]
@@ -262,7 +262,7 @@ fn place_of(cursor: &str) -> Option<Place> {
 /// Delete a subscription
 ///
 /// It makes no further jobs. Those that it has made stay.
-#[utoipa::path(delete, path = "/subscriptions/{name}", tag = "events",
+#[utoipa::path(delete, path = "/subscriptions/{name}", tag = "events", operation_id = "delete_subscription",
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
     responses((status = 204, description = "It is gone")))]
 pub async fn remove(

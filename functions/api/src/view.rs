@@ -1,11 +1,14 @@
 //! A job as clients see it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde::ser::Serializer;
 use shared::event::{Event, LAPSED};
 use shared::id::JobId;
 use shared::job::{Job, Progress, State, Status, Tag};
 use shared::json::Json;
+use shared::receipt::{Prices, Receipt};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -70,8 +73,47 @@ pub struct JobView {
     tags: Vec<Tag>,
     /// The id of the request that submitted it.
     correlation_id: String,
+    /// What it has cost so far.
+    cost: ReceiptView,
     /// What happened, oldest first.
     history: Vec<EventView>,
+}
+
+/// What jobs have cost in AWS, reckoned from their histories. Writes are exact where nothing went wrong; a request that
+/// several jobs have shared is counted for each of them. What no job's history tells is left out: counters and logs, say.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReceiptView {
+    /// Requests by kind: `PutItem`, `UpdateItem`, `SendMessage`, …; `HttpRequest` are calls of this API, `Invoke` of
+    /// functions.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    requests: BTreeMap<&'static str, u64>,
+    /// Write units of DynamoDB, indexes included.
+    write_units: u64,
+    /// Read units of DynamoDB.
+    read_units: u64,
+    /// How long attempts ran, in milliseconds.
+    billed_ms: u64,
+    /// What all that comes to, in US dollars at list prices, nothing being free.
+    #[schema(example = 0.000_006_41)]
+    dollars: f64,
+    /// The day of the price list.
+    #[schema(format = Date, example = "2026-11-01")]
+    prices_as_of: &'static str,
+}
+
+impl ReceiptView {
+    /// The receipt, at the prices that this program was built with.
+    pub fn of(receipt: &Receipt) -> Self {
+        let prices = Prices::current();
+        Self {
+            requests: receipt.requests.iter().map(|(request, times)| (request.as_str(), *times)).collect(),
+            write_units: receipt.write_units,
+            read_units: receipt.read_units,
+            billed_ms: receipt.billed_ms,
+            dollars: receipt.dollars(prices),
+            prices_as_of: &prices.as_of,
+        }
+    }
 }
 
 /// How far a job has come, as its type last told.
@@ -230,6 +272,7 @@ impl JobView {
             progress,
             tags: job.tags.clone(),
             correlation_id: job.correlation_id.clone(),
+            cost: ReceiptView::of(&Receipt::of(job)),
             history: history(&job.history),
         }
     }

@@ -65,7 +65,7 @@ enum Reason {
 }
 
 /// Why a job is not running
-#[utoipa::path(get, path = "/jobs/{id}/why", tag = "jobs",
+#[utoipa::path(get, path = "/jobs/{id}/why", tag = "jobs", operation_id = "job_why",
     params(("id" = String, Path, description = "the job's id", format = "uuid")),
     responses((status = 200, description = "Why", body = Why)))]
 pub async fn why(

@@ -29,6 +29,7 @@ use shared::changes::{Notice, Publisher, Recorded};
 use shared::counters::CounterStore;
 use shared::job::{Job, State};
 use shared::ports::{Clock, Inserted, JobQueue, JobStore, Message};
+use shared_aws::telemetry::about;
 
 pub use self::stream::{StreamBatch, StreamRecord, Unreadable};
 
@@ -99,22 +100,18 @@ impl Events {
                 }
                 Ok(Inserted::AlreadyThere(_)) => {}
                 Err(error) if error.retryable() => {
-                    tracing::warn!(job.id = %job.id, error = %Chain(&error), "callback.not_stored");
+                    about(job).in_scope(|| tracing::warn!(error = %Chain(&error), "callback.not_stored"));
                     progress.stop_at(event);
                 }
                 Err(error) => {
-                    tracing::error!(
-                        job.id = %job.id,
-                        correlation_id = job.correlation_id,
-                        error = %Chain(&error),
-                        "callback.refused"
-                    );
+                    about(job).in_scope(|| tracing::error!(error = %Chain(&error), "callback.refused"));
                 }
             }
         }
         // Whatever the queue does not take, the sweeper finds at the job's own due.
-        for unsent in self.queue.send_all(&messages).await {
-            tracing::warn!(job.id = %unsent, "job.announcement_deferred");
+        let unsent = self.queue.send_all(&messages).await;
+        for job in jobs.iter().filter(|job| unsent.contains(&job.id)) {
+            about(job).in_scope(|| tracing::warn!("job.announcement_deferred"));
         }
     }
 
@@ -132,7 +129,7 @@ impl Events {
 }
 
 fn announcement(job: &Job) -> Message {
-    Message { job_id: job.id, delay: Duration::ZERO }
+    Message::about(job, Duration::ZERO)
 }
 
 fn is_waiting_for_its_start(job: &Job) -> bool {

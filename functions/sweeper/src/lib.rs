@@ -18,6 +18,7 @@ use shared::schedules::ScheduleStore;
 use shared::sweep::{Decision, copies_to_send, decide};
 use shared::time::Timestamp;
 use shared::transition::{ABANDONED, Change, Refusal};
+use shared_aws::telemetry::about;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -176,7 +177,7 @@ impl Sweep<'_> {
     /// A job about which nothing can be done, now or later, must not keep the sweep from all the others: it is looked at
     /// again in a while, when somebody may have mended it.
     async fn set_aside(&self, job: &Job, error: &StoreError) -> Result<(), StoreError> {
-        tracing::error!(job.id = %job.id, error = %Chain(error), "job.not_swept");
+        about(job).in_scope(|| tracing::error!(error = %Chain(error), "job.not_swept"));
         match self.postpone(job, self.now + LONG_REST).await {
             Err(error) if error.retryable() => Err(error),
             Ok(_) | Err(_) => Ok(()),
@@ -192,13 +193,13 @@ impl Sweep<'_> {
             Decision::Announce { due_at, delay } => {
                 if self.postpone(job, due_at).await? {
                     found.moved += 1;
-                    found.missing.push(Message { job_id: job.id, delay });
+                    found.missing.push(Message::about(job, delay));
                 }
             }
             Decision::SendAgain { due_at, delay } => {
                 if self.postpone(job, due_at).await? {
                     found.moved += 1;
-                    found.candidates.push(Message { job_id: job.id, delay });
+                    found.candidates.push(Message::about(job, delay));
                 }
             }
             Decision::Rescue { due_at } => {
@@ -330,33 +331,21 @@ impl Sweep<'_> {
 }
 
 fn announcement(job: &Job) -> Message {
-    Message { job_id: job.id, delay: Duration::ZERO }
+    Message::about(job, Duration::ZERO)
 }
 
 fn log_rescued(job: &Job) {
-    let Job { id, job_type, attempts, correlation_id, .. } = job;
-    tracing::warn!(job.id = %id, job.r#type = %job_type, attempt = attempts, correlation_id, "job.rescued");
+    about(job).in_scope(|| tracing::warn!("job.rescued"));
 }
 
 fn log_cancelled(job: &Job) {
-    let Job { id, job_type, attempts, correlation_id, .. } = job;
-    tracing::info!(job.id = %id, job.r#type = %job_type, attempt = attempts, correlation_id, "job.cancelled");
+    about(job).in_scope(|| tracing::info!("job.cancelled"));
 }
 
 fn log_lapsed(job: &Job) {
-    let Job { id, job_type, attempts, correlation_id, .. } = job;
-    tracing::info!(job.id = %id, job.r#type = %job_type, attempt = attempts, correlation_id, "job.lapsed");
+    about(job).in_scope(|| tracing::info!("job.lapsed"));
 }
 
 fn log_failed(job: &Job) {
-    let Job { id, job_type, attempts, max_attempts, correlation_id, .. } = job;
-    tracing::error!(
-        job.id = %id,
-        job.r#type = %job_type,
-        attempt = attempts,
-        max_attempts,
-        correlation_id,
-        error = ABANDONED,
-        "job.failed"
-    );
+    about(job).in_scope(|| tracing::error!(max_attempts = job.max_attempts, error = ABANDONED, "job.failed"));
 }

@@ -11,6 +11,7 @@ use shared::ports::{JobStore, StoreError};
 use shared::schedule::{Due, Schedule, ScheduleKey};
 use shared::schedules::{Made, NotMade, announcement, make_jobs};
 use shared::time::Timestamp;
+use shared_aws::telemetry::about;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -76,10 +77,11 @@ impl Sweeper {
     /// the job's own due.
     async fn announce_runs(&self, fired: &[Fired]) {
         let now = self.clock.now(); // now, and not when the sweep began: the delay counts from the sending
-        let jobs = fired.iter().flat_map(|fired| &fired.made).map(|made| &made.job);
-        let messages: Vec<_> = jobs.filter_map(|job| announcement(job, now)).collect();
-        for unsent in self.queue.send_all(&messages).await {
-            tracing::warn!(job.id = %unsent, "job.announcement_deferred");
+        let jobs: Vec<_> = fired.iter().flat_map(|fired| &fired.made).map(|made| &made.job).collect();
+        let messages: Vec<_> = jobs.iter().filter_map(|job| announcement(job, now)).collect();
+        let unsent = self.queue.send_all(&messages).await;
+        for job in jobs.into_iter().filter(|job| unsent.contains(&job.id)) {
+            about(job).in_scope(|| tracing::warn!("job.announcement_deferred"));
         }
     }
 }

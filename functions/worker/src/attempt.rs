@@ -18,9 +18,12 @@ use shared::json::Json;
 use shared::ports::{Changed, Message, Receipt, StoreError};
 use shared::sweep::PATIENCE;
 use shared::transition::{ABANDONED, Change, Fence, Refusal};
+use shared_aws::sqs::{CORRELATION_ID, TRACEPARENT};
+use shared_aws::telemetry::{about, trace_id};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use crate::job_error::Reason;
 use crate::{Context, Isolation, JobError, Worker, job_types};
@@ -31,18 +34,39 @@ pub struct Delivery {
     receipt: Receipt,
     /// How often the message has been delivered, this time included.
     receives: u32,
+    /// What its lines are found by, until the job itself is known.
+    span: Span,
 }
 
 impl From<SqsMessage> for Delivery {
     fn from(message: SqsMessage) -> Self {
         let receives = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+        let job_id = message.body.as_deref().and_then(Message::job_named_in);
         Self {
             receives: receives.unwrap_or(1),
-            job_id: message.body.as_deref().and_then(Message::job_named_in),
+            job_id,
+            span: span_of(&message, job_id),
             receipt: Receipt(message.receipt_handle.unwrap_or_default()),
         }
     }
 }
+
+/// What a message says of its job without being asked to: as much as lets a line be found that is written before the
+/// table has answered. Anybody who may send to the queue can have written it.
+fn span_of(message: &SqsMessage, job_id: Option<JobId>) -> Span {
+    let attribute = |name: &str| message.message_attributes.get(name)?.string_value.as_deref();
+    let is_an_id = |text: &&str| text.len() <= LONGEST_ID && text.bytes().all(|byte| byte.is_ascii_graphic());
+    // At the level `error`, so that no line goes without it, whatever `LOG_LEVEL` says.
+    tracing::error_span!(
+        "message",
+        job.id = job_id.map(tracing::field::display),
+        correlation_id = attribute(CORRELATION_ID).filter(is_an_id),
+        trace_id = attribute(TRACEPARENT).and_then(trace_id)
+    )
+}
+
+/// The longest correlation id of ours, in bytes.
+const LONGEST_ID: usize = 128;
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +93,10 @@ const MOST_CONTINUATIONS: usize = 500;
 
 /// Works on the job that `delivery` names, until `ends_at` at most.
 pub async fn work_on(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> Verdict {
+    claim_and_run(worker, delivery, ends_at).instrument(delivery.span.clone()).await
+}
+
+async fn claim_and_run(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> Verdict {
     let Some(job_id) = delivery.job_id else {
         tracing::error!("message.undecodable");
         return send_to_dead_letters(worker, delivery).await;
@@ -88,15 +116,15 @@ pub async fn work_on(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> 
         // Already applied: the claim was tried twice, and the answer to the first try got lost.
         Ok(Changed::Applied(job) | Changed::Refused(Refusal::AlreadyApplied, job)) => {
             let fence = Fence { attempt: job.attempts, token };
-            run_and_write_down(worker, delivery, &job, fence, began, ends_at).await
+            run_and_write_down(worker, delivery, &job, fence, began, ends_at).instrument(about(&job)).await
         }
-        Ok(Changed::Refused(refusal, job)) => leave(worker, delivery, &job, refusal).await,
+        Ok(Changed::Refused(refusal, job)) => leave(worker, delivery, &job, refusal).instrument(about(&job)).await,
         Ok(Changed::Missing) => {
-            tracing::warn!(job.id = %job_id, "job.missing");
+            tracing::warn!("job.missing");
             Verdict::Done
         }
         Err(error) => {
-            tracing::error!(job.id = %job_id, error = %Chain(&error), "job.not_claimed");
+            tracing::error!(error = %Chain(&error), "job.not_claimed");
             let (first, most) = OUTAGE_REST;
             let rest = first.saturating_mul(2_u32.saturating_pow(delivery.receives.saturating_sub(1))).min(most);
             hide(worker, delivery, rest).await;
@@ -108,7 +136,7 @@ pub async fn work_on(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> 
 /// What to do with the message of a job that could not be claimed.
 async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal) -> Verdict {
     let now = worker.clock.now();
-    tracing::debug!(job.id = %job.id, refusal = ?refusal, "job.left");
+    tracing::debug!(outcome = reason_of(refusal), "job.left");
     match refusal {
         Refusal::Ended(Status::Failed) => send_to_dead_letters(worker, delivery).await,
         Refusal::Ended(Status::Completed | Status::Cancelled | Status::Pending | Status::Processing) => Verdict::Done,
@@ -119,7 +147,7 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
             Verdict::Return
         }
         Refusal::TimeLeftTooShort => {
-            tracing::warn!(job.id = %job.id, timeout_s = job.timeout.as_secs(), "job.postponed");
+            tracing::warn!(timeout_s = job.timeout.as_secs(), "job.postponed");
             hide(worker, delivery, SHORT_REST).await;
             Verdict::Return
         }
@@ -131,29 +159,46 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
                     send_to_dead_letters(worker, delivery).await
                 }
                 Ok(Changed::Refused(..) | Changed::Missing) => Verdict::Return,
-                Err(error) => unwritten(job, &error),
+                Err(error) => unwritten(&error),
             }
         }
         Refusal::CancelRequested => {
             match worker.store.change_if_allowed(job.id, &Change::ExpireCancelled { now }).await {
-                Ok(Changed::Applied(job)) => {
-                    log_cancelled(&job);
+                Ok(Changed::Applied(_)) => {
+                    tracing::info!("job.cancelled");
                     Verdict::Done
                 }
                 Ok(Changed::Refused(..) | Changed::Missing) => Verdict::Done,
-                Err(error) => unwritten(job, &error),
+                Err(error) => unwritten(&error),
             }
         }
         Refusal::Expired => match worker.store.change_if_allowed(job.id, &Change::Lapse { now }).await {
-            Ok(Changed::Applied(job)) => {
-                log_lapsed(&job);
+            Ok(Changed::Applied(_)) => {
+                tracing::info!("job.lapsed");
                 Verdict::Done
             }
             Ok(Changed::Refused(..)) => Verdict::Return,
             Ok(Changed::Missing) => Verdict::Done,
-            Err(error) => unwritten(job, &error),
+            Err(error) => unwritten(&error),
         },
         Refusal::AlreadyApplied | Refusal::Fenced | Refusal::HistoryFull | Refusal::MovedOn => Verdict::Return,
+    }
+}
+
+/// A refusal by its name, as logs have it.
+fn reason_of(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Ended(status) => status.as_str(),
+        Refusal::Leased(_) => "leased",
+        Refusal::NotYetDue(_) => "not_yet_due",
+        Refusal::TimeLeftTooShort => "time_left_too_short",
+        Refusal::AttemptsUsedUp => "attempts_used_up",
+        Refusal::CancelRequested => "cancel_requested",
+        Refusal::Expired => "expired",
+        Refusal::AlreadyApplied => "already_applied",
+        Refusal::Fenced => "fenced",
+        Refusal::HistoryFull => "history_full",
+        Refusal::MovedOn => "moved_on",
     }
 }
 
@@ -165,14 +210,7 @@ async fn run_and_write_down(
     began: Instant,
     ends_at: Instant,
 ) -> Verdict {
-    tracing::debug!(
-        job.id = %job.id,
-        job.r#type = %job.job_type,
-        attempt = fence.attempt,
-        correlation_id = job.correlation_id,
-        wait_ms = millis(waited(job)),
-        "job.started"
-    );
+    tracing::debug!(wait_ms = millis(waited(job)), traceparent = job.traceparent, "job.started");
     let started = Instant::now();
     let ((), outcome) = tokio::join!(be_looked_after(worker, job), run(worker, job, fence, began + job.timeout));
     let duration_ms = millis(started.elapsed());
@@ -227,6 +265,8 @@ async fn run(worker: &Worker, job: &Job, fence: Fence, ends_at: Instant) -> Resu
             outcome = job_types::run(job_type, payload.as_str(), context) => outcome,
         }
     };
+    // What the job's type logs, or a panic of it, is found with the other lines of the attempt.
+    let attempt = attempt.in_current_span();
     let runtime = Handle::current();
     let mut task = match worker.isolation {
         Isolation::Thread => tokio::task::spawn_blocking(move || runtime.block_on(attempt)),
@@ -246,22 +286,15 @@ async fn run(worker: &Worker, job: &Job, fence: Fence, ends_at: Instant) -> Resu
 }
 
 async fn complete(worker: &Worker, ended: &Ended<'_>, result: Json) -> Verdict {
-    let Ended { job, fence, duration_ms, ends_at: _ } = *ended;
+    let Ended { fence, duration_ms, .. } = *ended;
     let change = Change::Complete { now: worker.clock.now(), fence, result };
     match write_down(worker, ended, &change).await {
         Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
-            tracing::info!(
-                job.id = %job.id,
-                job.r#type = %job.job_type,
-                attempt = fence.attempt,
-                correlation_id = job.correlation_id,
-                duration_ms,
-                "job.completed"
-            );
+            tracing::info!(duration_ms, "job.completed");
             Verdict::Done
         }
-        Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
-        Err(error) => unwritten(job, &error),
+        Ok(Changed::Refused(..) | Changed::Missing) => fenced(),
+        Err(error) => unwritten(&error),
     }
 }
 
@@ -285,11 +318,7 @@ async fn fail_or_retry(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, 
     match write_down(worker, ended, &change).await {
         Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
             tracing::warn!(
-                job.id = %job.id,
-                job.r#type = %job.job_type,
-                attempt = fence.attempt,
                 max_attempts = job.max_attempts,
-                correlation_id = job.correlation_id,
                 duration_ms,
                 retry_in_ms = millis(wait),
                 error = reason.message,
@@ -300,8 +329,8 @@ async fn fail_or_retry(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, 
             Verdict::Return
         }
         Ok(Changed::Refused(Refusal::CancelRequested, _)) => yield_to_cancel(worker, ended).await,
-        Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
-        Err(error) => unwritten(job, &error),
+        Ok(Changed::Refused(..) | Changed::Missing) => fenced(),
+        Err(error) => unwritten(&error),
     }
 }
 
@@ -317,33 +346,26 @@ async fn go_on_elsewhere(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>
     let change = Change::Yield { now: worker.clock.now(), fence, checkpoint: checkpoint.clone() };
     match write_down(worker, ended, &change).await {
         Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
-            tracing::info!(
-                job.id = %job.id,
-                job.r#type = %job.job_type,
-                attempt = fence.attempt,
-                correlation_id = job.correlation_id,
-                duration_ms,
-                "job.yielded"
-            );
+            tracing::info!(duration_ms, "job.yielded");
             hide(worker, delivery, Duration::ZERO).await;
             Verdict::Return
         }
         Ok(Changed::Refused(Refusal::CancelRequested, _)) => yield_to_cancel(worker, ended).await,
-        Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
-        Err(error) => unwritten(job, &error),
+        Ok(Changed::Refused(..) | Changed::Missing) => fenced(),
+        Err(error) => unwritten(&error),
     }
 }
 
 async fn yield_to_cancel(worker: &Worker, ended: &Ended<'_>) -> Verdict {
-    let Ended { job, fence, .. } = *ended;
+    let Ended { fence, .. } = *ended;
     let change = Change::YieldToCancel { now: worker.clock.now(), fence };
     match write_down(worker, ended, &change).await {
         Ok(Changed::Applied(_) | Changed::Refused(Refusal::AlreadyApplied, _)) => {
-            log_cancelled(job);
+            tracing::info!("job.cancelled");
             Verdict::Done
         }
-        Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
-        Err(error) => unwritten(job, &error),
+        Ok(Changed::Refused(..) | Changed::Missing) => fenced(),
+        Err(error) => unwritten(&error),
     }
 }
 
@@ -357,8 +379,8 @@ async fn fail(worker: &Worker, delivery: &Delivery, ended: &Ended<'_>, reason: &
             send_to_dead_letters(worker, delivery).await
         }
         Ok(Changed::Refused(Refusal::CancelRequested, _)) => yield_to_cancel(worker, ended).await,
-        Ok(Changed::Refused(..) | Changed::Missing) => fenced(job, fence),
-        Err(error) => unwritten(job, &error),
+        Ok(Changed::Refused(..) | Changed::Missing) => fenced(),
+        Err(error) => unwritten(&error),
     }
 }
 
@@ -381,44 +403,20 @@ async fn write_down(worker: &Worker, ended: &Ended<'_>, change: &Change) -> Resu
 }
 
 /// The outcome is not in the table, so the message must come back.
-fn unwritten(job: &Job, error: &StoreError) -> Verdict {
-    tracing::error!(job.id = %job.id, attempt = job.attempts, error = %Chain(error), "job.outcome_unwritten");
+fn unwritten(error: &StoreError) -> Verdict {
+    tracing::error!(error = %Chain(error), "job.outcome_unwritten");
     Verdict::Return
 }
 
 /// This attempt took longer than its lease, and the job went on without it: its outcome does not count.
-fn fenced(job: &Job, fence: Fence) -> Verdict {
-    tracing::warn!(job.id = %job.id, attempt = fence.attempt, correlation_id = job.correlation_id, "job.fenced");
+fn fenced() -> Verdict {
+    tracing::warn!("job.fenced");
     Verdict::Done
-}
-
-fn log_cancelled(job: &Job) {
-    tracing::info!(
-        job.id = %job.id,
-        job.r#type = %job.job_type,
-        attempt = job.attempts,
-        correlation_id = job.correlation_id,
-        "job.cancelled"
-    );
-}
-
-fn log_lapsed(job: &Job) {
-    tracing::info!(
-        job.id = %job.id,
-        job.r#type = %job.job_type,
-        attempt = job.attempts,
-        correlation_id = job.correlation_id,
-        "job.lapsed"
-    );
 }
 
 fn log_failed(job: &Job, reason: &Reason, duration_ms: u64) {
     tracing::error!(
-        job.id = %job.id,
-        job.r#type = %job.job_type,
-        attempt = job.attempts,
         max_attempts = job.max_attempts,
-        correlation_id = job.correlation_id,
         duration_ms,
         error = reason.message,
         cause = reason.cause,

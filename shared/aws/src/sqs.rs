@@ -1,14 +1,19 @@
 //! The job queue on SQS.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, MessageAttributeValue, MessageSystemAttributeNameForSends,
+    MessageSystemAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
+};
 use shared::chain::Chain;
 use shared::id::JobId;
 use shared::ports::{DeadLetter, DeadLetters, JobQueue, Message, QueueError, Receipt};
+use shared::submission::Origin;
 
 /// As many messages as one `SendMessageBatch` takes.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
@@ -16,6 +21,12 @@ const BATCH: usize = 10;
 
 /// The longest a message can be hidden: 12 hours from when it was received, of which some have passed.
 const LONGEST_HIDDEN: i32 = 11 * 60 * 60;
+
+/// The message attribute that holds the id of the request that submitted the job.
+pub const CORRELATION_ID: &str = "correlation_id";
+
+/// The message attribute that holds the W3C trace context of that request.
+pub const TRACEPARENT: &str = "traceparent";
 
 /// A [`JobQueue`] on one standard SQS queue.
 #[derive(Clone, Debug)]
@@ -40,6 +51,8 @@ impl SqsQueue {
 impl JobQueue for SqsQueue {
     async fn send(&self, message: &Message) -> Result<(), QueueError> {
         let send = self.client.send_message().queue_url(&self.url).message_body(message.body());
+        let Attributes { of_ours, of_the_system } = Attributes::of(message);
+        let send = send.set_message_attributes(of_ours).set_message_system_attributes(of_the_system);
         send.delay_seconds(whole_seconds(message.delay)).send().await.map_err(not_taken)?;
         Ok(())
     }
@@ -79,6 +92,8 @@ impl SqsQueue {
     async fn send_batch(&self, batch: &[Message]) -> Result<Vec<usize>, QueueError> {
         let entry = |(index, message): (usize, &Message)| {
             let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(message.body());
+            let Attributes { of_ours, of_the_system } = Attributes::of(message);
+            let entry = entry.set_message_attributes(of_ours).set_message_system_attributes(of_the_system);
             entry.delay_seconds(whole_seconds(message.delay)).build()
         };
         let entries =
@@ -87,6 +102,52 @@ impl SqsQueue {
         let answer = send.send().await.map_err(not_taken)?;
         Ok(answer.failed().iter().filter_map(|failed| failed.id().parse().ok()).collect())
     }
+}
+
+/// What a message carries beside its body: where its job came from.
+struct Attributes {
+    of_ours: Option<HashMap<String, MessageAttributeValue>>,
+    of_the_system: Option<HashMap<MessageSystemAttributeNameForSends, MessageSystemAttributeValue>>,
+}
+
+impl Attributes {
+    /// Nothing that SQS would refuse the message for: rather none.
+    fn of(message: &Message) -> Self {
+        let Some(Origin { correlation_id, traceparent }) = &message.origin else {
+            return Self { of_ours: None, of_the_system: None };
+        };
+        let named = [(CORRELATION_ID, Some(correlation_id)), (TRACEPARENT, traceparent.as_ref())];
+        let of_ours = named.into_iter().filter_map(|(name, text)| Some((name.to_owned(), attribute(text?)?)));
+        let of_ours = Some(of_ours.collect()).filter(|attributes: &HashMap<_, _>| !attributes.is_empty());
+        let header = traceparent.as_deref().and_then(xray_header);
+        let of_the_system = header.and_then(|header| {
+            let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().ok()?;
+            Some(HashMap::from([(MessageSystemAttributeNameForSends::AwsTraceHeader, value)]))
+        });
+        Self { of_ours, of_the_system }
+    }
+}
+
+/// `None` for what no attribute can hold: nothing, and characters that SQS refuses.
+fn attribute(text: &str) -> Option<MessageAttributeValue> {
+    let fits = (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let value = MessageAttributeValue::builder().data_type("String").string_value(text);
+    fits.then(|| value.build().ok()).flatten()
+}
+
+/// A W3C trace context as X-Ray writes it, by which it links the worker's trace to the submitting one. X-Ray takes trace
+/// ids of W3C, whose first digits are not a time. `None` if it is no trace context.
+/// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
+fn xray_header(traceparent: &str) -> Option<String> {
+    let mut parts = traceparent.split('-').skip(1);
+    let (trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_hex(trace, 32) || !is_hex(parent, 16) {
+        return None;
+    }
+    let (time, rest) = trace.split_at(8);
+    let sampled = u8::from_str_radix(flags, 16).ok()? & 1; // https://www.w3.org/TR/trace-context/#sampled-flag
+    Some(format!("Root=1-{time}-{rest};Parent={parent};Sampled={sampled}"))
 }
 
 /// The [`DeadLetters`] in one SQS queue.
@@ -138,4 +199,36 @@ fn whole_seconds(time: Duration) -> i32 {
 
 fn not_taken(error: impl std::error::Error + Send + Sync + 'static) -> QueueError {
     QueueError(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_context_becomes_the_header_of_xray() {
+        let context = |flags| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+        let header = |sampled| {
+            Some(format!("Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled={sampled}"))
+        };
+        assert_eq!(xray_header(&context("01")), header(1));
+        assert_eq!(xray_header(&context("03")), header(1));
+        assert_eq!(xray_header(&context("00")), header(0));
+        for other in ["", "00", "00-0af7651916cd43dd8448eb211c80319c", "00-x-y-01", &context("zz")] {
+            assert_eq!(xray_header(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_origin_that_sqs_would_refuse_is_left_out_and_the_message_goes() {
+        for unfit in ["", "a b", "line\nbreak", "\u{fffe}", &"x".repeat(257)] {
+            assert_eq!(attribute(unfit), None, "{unfit:?}");
+            let origin = Origin { correlation_id: unfit.to_owned(), traceparent: None };
+            let job_id = "01938e5c-7a00-7000-8000-000000000000".parse().expect("an id");
+            let message = Message { origin: Some(origin), ..Message::naming(job_id, Duration::ZERO) };
+            assert!(Attributes::of(&message).of_ours.is_none(), "{unfit:?}");
+        }
+        let fits = attribute("schedule/nightly/1800000000000").expect("an attribute");
+        assert_eq!(fits.string_value(), Some("schedule/nightly/1800000000000"));
+    }
 }

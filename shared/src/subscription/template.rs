@@ -267,17 +267,14 @@ impl Placeholder {
 fn steps(way: &str) -> Option<Vec<Step>> {
     let (mut steps, mut rest) = (vec![], way);
     while !rest.is_empty() {
-        let (step, after) = match rest.strip_prefix('[') {
-            Some(opened) => {
-                let (digits, after) = opened.split_once(']')?;
-                let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok());
-                (Step::Item(number.flatten()?), after)
-            }
-            None => {
-                let named = rest.strip_prefix('.')?;
-                let (name, after) = named.split_at(named.find(['.', '[']).unwrap_or(named.len()));
-                (Step::Field(Some(name).filter(|name| is_plain(name))?.to_owned()), after)
-            }
+        let (step, after) = if let Some(opened) = rest.strip_prefix('[') {
+            let (digits, after) = opened.split_once(']')?;
+            let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok());
+            (Step::Item(number.flatten()?), after)
+        } else {
+            let named = rest.strip_prefix('.')?;
+            let (name, after) = named.split_at(named.find(['.', '[']).unwrap_or(named.len()));
+            (Step::Field(Some(name).filter(|name| is_plain(name))?.to_owned()), after)
         };
         if steps.len() == MOST_STEPS {
             return None;

@@ -105,7 +105,7 @@ impl CounterStore for DynamoStore {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<Minute>, StoreError> {
-        let first = minute_of(from.max(to - KEPT) + (MINUTE - Duration::from_millis(1)));
+        let first = minute_of(from.max(to - KEPT) + MINUTE.saturating_sub(Duration::from_millis(1)));
         let begun = std::iter::successors(Some(first), |minute| Some(*minute + MINUTE));
         let spans: Vec<_> = begun.take_while(|minute| *minute < to).map(Span::Minute).collect();
         let mut minutes: BTreeMap<Timestamp, BTreeMap<String, Tally>> = BTreeMap::new();

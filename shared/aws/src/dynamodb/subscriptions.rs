@@ -145,10 +145,11 @@ impl DynamoStore {
             }
             let answer = query.set_exclusive_start_key(start).send().await.map_err(no_answer)?;
             for item in answer.items.unwrap_or_default() {
-                match entry_of(&item) {
-                    Some(entry) => entries.push(entry),
+                if let Some(entry) = entry_of(&item) {
+                    entries.push(entry);
+                } else {
                     // One that cannot be read must not keep anybody from all the others.
-                    None => tracing::error!(id = text_in(&item, "id"), "subscription.unreadable"),
+                    tracing::error!(id = text_in(&item, "id"), "subscription.unreadable");
                 }
             }
             start = answer.last_evaluated_key;

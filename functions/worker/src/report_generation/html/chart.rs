@@ -5,6 +5,9 @@ use std::fmt::{self, Write};
 use super::{day, minute};
 use crate::report_generation::statistics::{Counts, Outcome, Statistics};
 
+/// How wide a time below the columns is, at most.
+const TIME_TAKES: u64 = 80;
+
 // Where things are, in units of the picture: the columns stand in a box, with numbers to its left and times below it.
 const WIDTH: u64 = 960;
 const HEIGHT: u64 = 300;
@@ -46,7 +49,11 @@ pub fn write(page: &mut String, statistics: &Statistics) -> fmt::Result {
         column.write(page, &time, counts, top)?;
         if index % between_times == 0 {
             let below = time.get(5..).unwrap_or(&time); // without the year
-            writeln!(page, r#"<text x="{}" y="{}">{below}</text>"#, Tenths(column.left), BOTTOM + 20)?;
+            // The last one would lead out of the picture.
+            let is_near_the_edge = column.left > (WIDTH - TIME_TAKES) * 10;
+            let (left, anchor) =
+                if is_near_the_edge { (WIDTH * 10, r#" text-anchor="end""#) } else { (column.left, "") };
+            writeln!(page, r#"<text x="{}" y="{}"{anchor}>{below}</text>"#, Tenths(left), BOTTOM + 20)?;
         }
     }
     page.push_str("</svg>\n");
