@@ -22,6 +22,7 @@ pub mod payloads;
 pub mod ports;
 pub mod product;
 pub mod quota;
+pub mod receipt;
 pub mod retry;
 pub mod schedule;
 pub mod schedules;
