@@ -23,7 +23,7 @@ const SETTINGS: [(&str, &str, Option<&str>); 12] = [
     ("PUSH_GATEWAY_TOKEN", "PushGatewayToken", None),
     ("IDEMPOTENCY_SECRET", "IdempotencySecret", None),
     ("LOG_LEVEL", "LogLevel", Some("debug")), // a job's start is told at this level
-    ("LOG_FORMAT", "LogFormat", None),
+    ("LOG_FORMAT", "LogFormat", Some("pretty")), // for people; files in LOG_DIR are JSON all the same
 ];
 
 impl Environment {

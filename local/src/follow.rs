@@ -66,7 +66,7 @@ fn of_request(line: &Value) -> Option<String> {
     let number = |name: &str| line.get(name).and_then(Value::as_u64).unwrap_or_default();
     let (method, route, id) = (text("method"), text("route"), text("request_id"));
     match text("message") {
-        _ if route == "/health" => None,
+        _ if route.ends_with("/health") => None,
         "request.received" => Some(format!("→ {method} {route} id={id}")),
         "request.answered" => Some(format!("← {} {} ms id={id}", number("status"), number("duration_ms"))),
         _ => None,
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(asked("request.received", "/jobs").as_deref(), Some("12:00:00.250  → POST /jobs id=7"));
         assert_eq!(asked("request.answered", "/jobs").as_deref(), Some("12:00:00.250  ← 202 12 ms id=7"));
         assert_eq!(asked("request.received", "/health"), None);
-        assert_eq!(asked("request.answered", "/health"), None);
+        assert_eq!(asked("request.answered", "/api/health"), None);
         assert_eq!(asked("request.refused", "/jobs"), None);
     }
 

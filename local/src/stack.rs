@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use reqwest::StatusCode;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -105,15 +107,28 @@ impl Stack {
     }
 
     /// Asks the API how it is, the first time that a function of the stack runs: not all that is wrong with a function
-    /// shows when it is deployed.
+    /// shows when it is deployed. On a busy machine its first looks at table and queues may take too long.
     async fn check_health(&self) -> anyhow::Result<()> {
-        let health = reqwest::get(format!("{}/health", self.url)).await.context("the API does not answer")?;
-        if !health.status().is_success() {
-            bail!("the API does not start: {}", health.text().await.unwrap_or_default());
+        for looks_left in (0..HEALTH_LOOKS).rev() {
+            let health = reqwest::get(format!("{}/health", self.url)).await.context("the API does not answer")?;
+            let status = health.status();
+            if status.is_success() {
+                break;
+            }
+            if status != StatusCode::SERVICE_UNAVAILABLE || looks_left == 0 {
+                bail!("the API is not well: {}", health.text().await.unwrap_or_default());
+            }
+            tokio::time::sleep(BETWEEN_HEALTH_LOOKS).await;
         }
         Ok(())
     }
 }
+
+/// How often the API may say that it cannot reach something, before that counts.
+const HEALTH_LOOKS: u32 = 10;
+
+/// How long it is left alone after that. Longer than it tells the same again.
+const BETWEEN_HEALTH_LOOKS: Duration = Duration::from_millis(1100);
 
 /// This repository.
 fn workspace() -> PathBuf {

@@ -437,9 +437,11 @@ pub async fn dead_letters(queue: &dyn DeadLetters, jobs: &[JobId], let_pass: imp
     let rest = SECOND * 3;
     let received = all_dead_letters(queue, rest, jobs.len()).await;
     assert_eq!(jobs_named_in(&received), sorted(jobs));
+    assert_eq!(queue.depth().await.expect("answers"), jobs.len(), "hidden ones are counted too");
     let (handled, left) = received.split_at(jobs.len() / 2);
     queue.delete(&receipts_of(handled)).await.expect("deleted");
     assert_eq!(queue.receive(rest).await.expect("answers"), [], "the others are hidden");
+    assert_eq!(queue.depth().await.expect("answers"), left.len());
 
     let_pass(rest + SECOND).await;
     let again = all_dead_letters(queue, rest, left.len()).await;
@@ -447,6 +449,7 @@ pub async fn dead_letters(queue: &dyn DeadLetters, jobs: &[JobId], let_pass: imp
     queue.delete(&receipts_of(&again)).await.expect("deleted");
     let_pass(rest + SECOND).await;
     assert_eq!(queue.receive(rest).await.expect("answers"), [], "nothing is left");
+    assert_eq!(queue.depth().await.expect("answers"), 0);
 }
 
 /// The messages that can be received now, of which there must not be more than `most`.

@@ -34,11 +34,13 @@ pub trait CounterStore: Send + Sync {
     /// After an error some of them may have been counted; to ask again is what is to be done.
     async fn count(&self, events: &[Recorded], now: Timestamp) -> Result<(), StoreError>;
 
-    /// What has been counted so far, of one tenant or of all. What was counted in the last second may be missing.
+    /// What has been counted so far, of one tenant or of all: everything that was counted before this call. So what only
+    /// grows never seems to shrink, which whoever watches it would take for a new beginning.
     async fn totals(&self, tenant: Option<&Tenant>) -> Result<Totals, StoreError>;
 
-    /// What was counted of the events of each minute that begins from `from` on and before `to`, earliest first. Minutes
-    /// without any are left out, and so may be those that began longer than [`KEPT`] ago.
+    /// What was counted of the events of each minute that begins from `from` on and before `to`, earliest first. What was
+    /// counted in the last second may be missing. Minutes without any are left out, and so may be those that began longer
+    /// than [`KEPT`] ago.
     async fn minutes(&self, tenant: Option<&Tenant>, from: Timestamp, to: Timestamp)
     -> Result<Vec<Minute>, StoreError>;
 }

@@ -18,6 +18,7 @@ pub mod job;
 pub mod job_type;
 pub mod json;
 pub mod memory;
+pub mod name;
 pub mod payloads;
 pub mod ports;
 pub mod product;

@@ -188,6 +188,10 @@ impl DeadLetters for MemoryQueue {
         locked(&self.dead_letters).retain(|message| !numbers.contains(&message.number));
         Ok(())
     }
+
+    async fn depth(&self) -> Result<usize, QueueError> {
+        Ok(locked(&self.dead_letters).len())
+    }
 }
 
 /// A clock that stands still until it is moved.

@@ -217,6 +217,9 @@ pub trait DeadLetters: Send + Sync {
 
     /// Takes messages out of it, ten at most.
     async fn delete(&self, receipts: &[Receipt]) -> Result<(), QueueError>;
+
+    /// How many messages are in it, roughly, the hidden ones among them.
+    async fn depth(&self) -> Result<usize, QueueError>;
 }
 
 /// One message of the dead-letter queue.

@@ -1,6 +1,5 @@
 //! A schedule: a job that is made again and again, at the times that a cron expression names in a time zone.
 
-use std::fmt;
 use std::iter::successors;
 use std::time::Duration;
 
@@ -9,14 +8,15 @@ use croner::parser::{CronParser, Seconds, Year};
 use croner::{CivilDateTime, Cron, CronDateTime, Resolution, Weekday};
 use jiff::Zoned;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::id::{JobId, Tenant};
 use crate::invalid::{InvalidField, read_fields};
 use crate::job::Job;
 use crate::json::Json;
+use crate::name::Name;
 use crate::submission::{Origin, Rejection, Submission, well_formed};
 use crate::time::Timestamp;
 
@@ -191,49 +191,8 @@ impl ScheduleKey {
     }
 }
 
-/// What a schedule is called: 1 to 64 of `a-z`, `0-9` and `-`, no `-` first.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ScheduleName(String);
-
-impl ScheduleName {
-    /// The longest name, in characters.
-    const LONGEST: usize = 64;
-
-    /// The name in `text`.
-    pub fn parse(text: &str) -> Result<Self, InvalidField> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=Self::LONGEST).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-') {
-            return Ok(Self(text.to_owned()));
-        }
-        let problem = format!("must be 1 to {} of a-z, 0-9 and -, and not start with -", Self::LONGEST);
-        Err(InvalidField::new("name", problem))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ScheduleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for ScheduleName {
-    type Error = InvalidField;
-    fn try_from(text: String) -> Result<Self, InvalidField> {
-        Self::parse(&text)
-    }
-}
-
-impl From<ScheduleName> for String {
-    fn from(name: ScheduleName) -> Self {
-        name.0
-    }
-}
+/// What a schedule is called.
+pub type ScheduleName = Name;
 
 /// What its owner says about a schedule, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

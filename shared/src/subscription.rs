@@ -16,6 +16,7 @@ use crate::invalid::{InvalidField, read_fields};
 use crate::job::{Fingerprint, Job, TypeName};
 use crate::job_type::JobType;
 use crate::json::Json;
+use crate::name::Name;
 use crate::submission::{Origin, Rejection, Submission, well_formed};
 use crate::time::Timestamp;
 
@@ -105,49 +106,8 @@ pub struct Place {
     pub name: SubscriptionName,
 }
 
-/// What a subscription is called: 1 to 64 of `a-z`, `0-9` and `-`, no `-` first.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SubscriptionName(String);
-
-impl SubscriptionName {
-    /// The longest name, in characters.
-    const LONGEST: usize = 64;
-
-    /// The name in `text`.
-    pub fn parse(text: &str) -> Result<Self, InvalidField> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=Self::LONGEST).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-') {
-            return Ok(Self(text.to_owned()));
-        }
-        let problem = format!("must be 1 to {} of a-z, 0-9 and -, and not start with -", Self::LONGEST);
-        Err(InvalidField::new("name", problem))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SubscriptionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for SubscriptionName {
-    type Error = InvalidField;
-    fn try_from(text: String) -> Result<Self, InvalidField> {
-        Self::parse(&text)
-    }
-}
-
-impl From<SubscriptionName> for String {
-    fn from(name: SubscriptionName) -> Self {
-        name.0
-    }
-}
+/// What a subscription is called.
+pub type SubscriptionName = Name;
 
 /// What kind of event it is, `order.created`: 1 to 128 letters, digits, `.`, `_` and `-`, so that it can also be the
 /// type of a webhook's event.

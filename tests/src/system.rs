@@ -31,6 +31,9 @@ pub struct System {
     pub outputs: BTreeMap<String, String>,
 }
 
+/// What the system signs webhooks with.
+pub const WEBHOOK_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
 /// Cargo's folder for what is built and for what tests leave.
 pub fn target_dir() -> PathBuf {
     let executable = std::env::current_exe().expect("this program has a path"); // target/debug/…
@@ -66,7 +69,8 @@ async fn start() -> (System, Stack) {
     let environment = Environment::default()
         .with("OUTPUT_URL", format!("file://{}", folder.join("output").display()))
         .with("MAIL_URL", format!("smtp://127.0.0.1:{}", mail.port))
-        .with("RETRY_BASE_SECONDS", "1");
+        .with("RETRY_BASE_SECONDS", "1")
+        .with("WEBHOOK_SECRET", WEBHOOK_SECRET);
     let options = Options { port: 0, data_dir: folder.join("data"), functions_reach_aws_at: None };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let say = |line: &str| eprintln!("{line}");

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
+use shared::counters::MemoryCounters;
 use shared::id::JobId;
 use shared::job::Job;
 use shared::memory::{ManualClock, MemoryQueue, MemoryStore, SeededEntropy};
@@ -36,6 +37,8 @@ pub struct World {
     pub schedules: Arc<MemorySchedules>,
     /// The subscriptions.
     pub subscriptions: Arc<MemorySubscriptions>,
+    /// The counters. No stream is there to fill them.
+    pub counters: Arc<MemoryCounters>,
     /// The time, for all three functions.
     pub clock: Arc<ManualClock>,
     /// The HTTP function.
@@ -62,12 +65,12 @@ pub struct Answer {
 impl World {
     /// A world in which nothing has happened yet.
     pub fn new() -> Self {
-        Self::with_queue(|queue| queue)
+        Self::with_api(|_| ())
     }
 
     /// A world whose API sends by way of another queue, made from the true one.
     pub fn with_queue(api_queue: impl FnOnce(Arc<dyn JobQueue>) -> Arc<dyn JobQueue>) -> Self {
-        Self::with(api_queue, AuthMode::None, Quota::Off)
+        Self::with_api(|api| api.queue = api_queue(api.queue.clone()))
     }
 
     /// A world whose API lets these callers in.
@@ -77,10 +80,14 @@ impl World {
 
     /// A world whose API lets these callers in, and lets each tenant submit so much.
     pub fn with_access(auth: AuthMode, quota: Quota) -> Self {
-        Self::with(|queue| queue, auth, quota)
+        Self::with_api(|api| {
+            api.auth = auth;
+            api.quota = quota;
+        })
     }
 
-    fn with(api_queue: impl FnOnce(Arc<dyn JobQueue>) -> Arc<dyn JobQueue>, auth: AuthMode, quota: Quota) -> Self {
+    /// A world whose API has been changed so. Unless it is, it lets everybody in and has no limits.
+    pub fn with_api(change: impl FnOnce(&mut Api)) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
         let store = Arc::new(MemoryStore::default());
         let (visibility_timeout, most_receives) = (Duration::from_secs(360), 12);
@@ -88,21 +95,25 @@ impl World {
         let queue = Arc::new(MemoryQueue::new(time, visibility_timeout, most_receives));
         let schedules = Arc::new(MemorySchedules::default());
         let subscriptions = Arc::new(MemorySubscriptions::default());
+        let counters = Arc::new(MemoryCounters::default());
         let entropy = Arc::new(SeededEntropy::new(1));
         let folder = tempfile::tempdir().expect("a folder");
-        let api = Api {
+        let mut api = Api {
             store: store.clone(),
-            queue: api_queue(queue.clone()),
+            queue: queue.clone(),
+            dead_letters: queue.clone(),
             switch: store.clone(),
             schedules: schedules.clone(),
             subscriptions: subscriptions.clone(),
+            counters: counters.clone(),
             products: store.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             idempotency_secret: "secret".to_owned(),
-            auth,
-            quota,
+            auth: AuthMode::None,
+            quota: Quota::Off,
         };
+        change(&mut api);
         let worker = Worker {
             store: store.clone(),
             queue: queue.clone(),
@@ -127,6 +138,7 @@ impl World {
             queue,
             schedules,
             subscriptions,
+            counters,
             clock,
             router: api::router(api),
             worker: Arc::new(worker),

@@ -5,55 +5,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Api, Quota};
 use aws_lambda_events::event::sqs::SqsEvent;
-use axum::body::Body;
-use axum::http::Request;
-use local::engine::{Engine, Folders, install};
 use shared::ports::{JobStore, Receipt};
-use shared::retry::RetryPolicy;
-use shared_aws::dynamodb::DynamoStore;
-use shared_aws::settings::AuthMode;
-use shared_aws::sqs::{SqsDeadLetters, SqsQueue};
-use shared_aws::system::{SystemClock, SystemEntropy};
+use shared_aws::system::SystemClock;
 use sweeper::Sweeper;
-use tests::system::{metered_sqs_client, target_dir};
-use tests::table::{Meter, NAME, Readings, Table};
-use tests::world::{body, record, tools_in};
-use tower::ServiceExt;
-use worker::{PauseWatch, Records, Worker};
+use tests::metered::Functions;
+use tests::table::{NAME, Readings};
+use tests::world::{body, record};
 
 /// The real handlers on an in-process DynamoDB and a local SQS, every request counted.
 struct Metered {
-    table: Table,
-    queue: Arc<SqsQueue>,
-    queue_meter: Meter,
-    client: aws_sdk_sqs::Client,
-    url: String,
-    folder: tempfile::TempDir,
-    _engine: Engine,
+    functions: Functions,
 }
 
 impl Metered {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let packages = install(&target_dir(), &|line| eprintln!("{line}")).await.expect("installed");
-        let folders = Folders::below(&folder.path().join("aws")).expect("folders");
-        let engine = Engine::start(&packages, &folders, None).await.expect("started");
-        let unmetered = metered_sqs_client(engine.url(), &Meter::default());
-        let url = unmetered.create_queue().queue_name("jobs").send().await.expect("created").queue_url.expect("a URL");
-        let queue_meter = Meter::default();
-        let client = metered_sqs_client(engine.url(), &queue_meter);
-        let queue = Arc::new(SqsQueue::with_client(client.clone(), url.clone()));
-        Self { table: Table::start().await, queue, queue_meter, client, url, folder, _engine: engine }
-    }
-
-    fn store(&self) -> Arc<DynamoStore> {
-        Arc::new(DynamoStore::with_client(self.table.client(), NAME.to_owned()))
-    }
-
-    fn dead_letters(&self) -> SqsDeadLetters {
-        SqsDeadLetters::with_client(self.client.clone(), self.url.clone())
+        Self { functions: Functions::start().await }
     }
 
     /// Submits a job. Gives its id.
@@ -64,27 +31,8 @@ impl Metered {
 
     /// Posts JSON to the API. Gives its answer.
     async fn post(&self, path: &str, json: &str, key: Option<&str>) -> serde_json::Value {
-        let api = Api {
-            store: self.store(),
-            queue: self.queue.clone(),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            switch: self.store(),
-            schedules: self.store(),
-            subscriptions: self.store(),
-            products: self.store(),
-            idempotency_secret: "secret".to_owned(),
-            auth: AuthMode::None,
-            quota: Quota::Off,
-        };
-        let mut request = Request::post(path).header("content-type", "application/json");
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        let request = request.body(Body::from(json.to_owned())).expect("a request");
-        let response = api::router(api).oneshot(request).await.expect("an answer");
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
-        serde_json::from_slice(&body).expect("JSON")
+        let (_, answer) = self.functions.post(path, json, key).await;
+        answer
     }
 
     /// Lets a worker have the message of this job.
@@ -94,27 +42,14 @@ impl Metered {
 
     /// Lets a worker have the messages of these jobs in one batch.
     async fn work_on(&self, ids: &[String]) {
-        let store = self.store();
-        let records = Records { store: store.clone(), products: store.clone(), clock: Arc::new(SystemClock) };
-        let worker = Worker {
-            store: self.store(),
-            queue: self.queue.clone(),
-            pause: PauseWatch::new(store),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            retry: RetryPolicy { base: Duration::from_secs(1), cap: Duration::from_secs(1) },
-            tools: Arc::new(tools_in(&self.folder, records)),
-            isolation: worker::Isolation::Thread,
-            stuck: false.into(),
-        };
         let mut event = SqsEvent::default();
         let record_of = |id: &String| record(&Receipt(id.clone()), &body(id.parse().expect("an id")));
         event.records = ids.iter().map(record_of).collect();
-        Arc::new(worker).handle(event, Duration::from_secs(60)).await.expect("an answer");
+        Arc::new(self.functions.worker()).handle(event, Duration::from_secs(60)).await.expect("an answer");
     }
 
     fn readings(&self) -> (Readings, Readings) {
-        (self.table.meter.readings(), self.queue_meter.readings())
+        self.functions.readings()
     }
 }
 
@@ -129,7 +64,7 @@ async fn a_successful_job_costs_three_writes_no_read_and_one_send() {
     let metered = Metered::start().await;
     let id = metered.submit(ALICE, Some("order-1")).await;
     metered.work(&id).await;
-    let job = metered.store().find(id.parse().expect("an id")).await.expect("answers").expect("is there");
+    let job = metered.functions.store.find(id.parse().expect("an id")).await.expect("answers").expect("is there");
     assert_eq!(job.status().as_str(), "completed");
 
     let (table, queue) = metered.readings();
@@ -183,12 +118,13 @@ async fn a_repeated_submission_costs_one_write_and_no_send() {
 #[tokio::test]
 async fn a_sweep_over_nothing_costs_a_query_per_shard_one_for_schedules_and_a_look_at_switch_and_dead_letters() {
     let metered = Metered::start().await;
+    let Functions { store, queue, dead_letters, .. } = &metered.functions;
     let sweeper = Sweeper {
-        store: metered.store(),
-        queue: metered.queue.clone(),
-        schedules: metered.store(),
-        switch: metered.store(),
-        dead_letters: Arc::new(metered.dead_letters()),
+        store: store.clone(),
+        queue: queue.clone(),
+        schedules: store.clone(),
+        switch: store.clone(),
+        dead_letters: dead_letters.clone(),
         clock: Arc::new(SystemClock),
     };
     sweeper.handle(Duration::from_secs(50)).await.expect("swept");
@@ -203,7 +139,8 @@ async fn a_typical_job_is_one_write_unit_large() {
     let id = metered.submit(ALICE, None).await;
     metered.work(&id).await;
     let key = aws_sdk_dynamodb::types::AttributeValue::S(id);
-    let item = metered.table.client().get_item().table_name(NAME).key("id", key).send().await.expect("answers");
+    let item =
+        metered.functions.table.client().get_item().table_name(NAME).key("id", key).send().await.expect("answers");
     let item = item.item.expect("is there");
     let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
     println!("bytes of a completed job's item: {bytes}");

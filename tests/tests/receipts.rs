@@ -6,13 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Api, Quota};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::AttributeValue;
-use axum::Router;
-use axum::body::Body;
-use axum::http::{Request as HttpRequest, StatusCode};
-use local::engine::{Engine, Folders, install};
+use axum::http::StatusCode;
 use shared::id::{JobId, LeaseToken, Tenant};
 use shared::job::{Job, Progress, Status};
 use shared::json::Json;
@@ -24,80 +20,33 @@ use shared::submission::{Origin, Submission};
 use shared::time::Timestamp;
 use shared::transition::{Change, Fence};
 use shared_aws::dynamodb::DynamoStore;
-use shared_aws::settings::AuthMode;
-use shared_aws::sqs::SqsQueue;
-use shared_aws::system::{SystemClock, SystemEntropy};
-use tests::system::{metered_sqs_client, target_dir};
-use tests::table::{Meter, NAME, Table};
-use tests::world::{record, tools_in};
-use tower::ServiceExt;
-use worker::{PauseWatch, Records, Worker};
+use tests::metered::Functions;
+use tests::table::{NAME, Table};
+use tests::world::record;
+use worker::{PauseWatch, Worker};
 
 /// The real handlers on an in-process DynamoDB and a local SQS. What they ask for is counted, what the test and Lambda
 /// itself ask for is not.
 struct Metered {
-    table: Table,
-    store: Arc<DynamoStore>,
-    queue_meter: Meter,
-    router: Router,
+    functions: Functions,
     worker: Arc<Worker>,
-    /// In the place of Lambda's own poller.
-    poller: aws_sdk_sqs::Client,
-    url: String,
-    _folder: tempfile::TempDir,
-    _engine: Engine,
 }
 
 impl Metered {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let packages = install(&target_dir(), &|line| eprintln!("{line}")).await.expect("installed");
-        let folders = Folders::below(&folder.path().join("aws")).expect("folders");
-        let engine = Engine::start(&packages, &folders, None).await.expect("started");
-        let poller = metered_sqs_client(engine.url(), &Meter::default());
-        let url = poller.create_queue().queue_name("jobs").send().await.expect("created").queue_url.expect("a URL");
-        let queue_meter = Meter::default();
-        let queue = Arc::new(SqsQueue::with_client(metered_sqs_client(engine.url(), &queue_meter), url.clone()));
-        let table = Table::start().await;
-        let store = Arc::new(DynamoStore::with_client(table.client(), NAME.to_owned()));
-        let api = Api {
-            store: store.clone(),
-            queue: queue.clone(),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            switch: store.clone(),
-            schedules: store.clone(),
-            subscriptions: store.clone(),
-            products: store.clone(),
-            idempotency_secret: "secret".to_owned(),
-            auth: AuthMode::None,
-            quota: Quota::Off,
-        };
-        let records = Records { store: store.clone(), products: store.clone(), clock: Arc::new(SystemClock) };
+        let functions = Functions::start().await;
         let worker = Worker {
-            store: store.clone(),
-            queue,
             // The looks at the switch are nobody's in particular.
             pause: PauseWatch::new(Arc::new(MemoryStore::default())),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
             retry: RetryPolicy { base: Duration::from_millis(1), cap: Duration::from_millis(1) },
-            tools: Arc::new(tools_in(&folder, records)),
-            isolation: worker::Isolation::Thread,
-            stuck: false.into(),
+            ..functions.worker()
         };
-        let (router, worker) = (api::router(api), Arc::new(worker));
-        Self { table, store, queue_meter, router, worker, poller, url, _folder: folder, _engine: engine }
+        Self { functions, worker: Arc::new(worker) }
     }
 
     /// Posts JSON to the API. Gives its answer.
     async fn post(&self, path: &str, json: &str) -> (StatusCode, serde_json::Value) {
-        let request = HttpRequest::post(path).header("content-type", "application/json");
-        let request = request.body(Body::from(json.to_owned())).expect("a request");
-        let response = self.router.clone().oneshot(request).await.expect("an answer");
-        let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
-        (status, serde_json::from_slice(&body).expect("JSON"))
+        self.functions.post(path, json, None).await
     }
 
     /// Submits a job. Gives its id.
@@ -110,7 +59,8 @@ impl Metered {
     /// Waits for messages, ten at most.
     async fn receive(&self) -> Vec<SqsMessage> {
         for _ in 0..30 {
-            let receive = self.poller.receive_message().queue_url(&self.url).max_number_of_messages(10);
+            let Functions { poller, queue_url, .. } = &self.functions;
+            let receive = poller.receive_message().queue_url(queue_url).max_number_of_messages(10);
             let received = receive.wait_time_seconds(1).send().await.expect("answered").messages.unwrap_or_default();
             if !received.is_empty() {
                 let record_of = |message: aws_sdk_sqs::types::Message| {
@@ -148,14 +98,15 @@ impl Metered {
     }
 
     async fn delete(&self, receipt: &str) {
-        let delete = self.poller.delete_message().queue_url(&self.url).receipt_handle(receipt);
+        let Functions { poller, queue_url, .. } = &self.functions;
+        let delete = poller.delete_message().queue_url(queue_url).receipt_handle(receipt);
         delete.send().await.expect("deleted");
     }
 
     /// The receipt of the only job there is, which must say what was counted.
     async fn checked_receipt(&self, id: JobId, status: Status) -> Receipt {
-        let (table, queue) = (self.table.meter.readings(), self.queue_meter.readings());
-        let job = self.store.find(id).await.expect("answers").expect("is there");
+        let (table, queue) = self.functions.readings();
+        let job = self.functions.store.find(id).await.expect("answers").expect("is there");
         assert_eq!(job.status(), status);
         let receipt = Receipt::of(&job);
         assert_eq!(asked_for_by_us(&receipt), counted(&[table.requests.clone(), queue.requests]));
@@ -272,7 +223,7 @@ async fn a_running_job_that_is_cancelled_costs_what_its_receipt_says() {
     let id = metered.submit(&rehearsal(r#"["fail"]"#, r#","takes_ms":2000"#)).await;
     let cancel = async {
         // The second write to be answered is the claim.
-        while metered.table.meter.readings().write_units.len() < 2 {
+        while metered.functions.table.meter.readings().write_units.len() < 2 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         metered.post(&format!("/jobs/{id}/cancel"), "").await
@@ -291,11 +242,11 @@ async fn the_receipts_of_a_batch_have_its_writes_to_the_last_and_no_less_than_it
     while delivered < 10 {
         delivered += metered.deliver().await;
     }
-    let (table, queue) = (metered.table.meter.readings(), metered.queue_meter.readings());
+    let (table, queue) = metered.functions.readings();
     let mut jobs = vec![];
     for outcome in answer["jobs"].as_array().expect("outcomes") {
         let id = outcome["job_id"].as_str().expect("an id").parse().expect("an id");
-        jobs.push(metered.store.find(id).await.expect("answers").expect("is there"));
+        jobs.push(metered.functions.store.find(id).await.expect("answers").expect("is there"));
     }
     let mut sum = Receipt::default();
     for of_type in sum_of_jobs(&jobs).values().flat_map(BTreeMap::values) {

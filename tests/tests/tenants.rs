@@ -244,8 +244,9 @@ fn shape(answer: &Answer, thing: &str) -> (StatusCode, Option<HeaderValue>, Stri
 const FOLLOWER: &str = r#"{"event_type":"order.created","job":{"type":"csv-generation","payload":{"a":"{{data}}"}}}"#;
 
 /// Every route, what is sent to it, and the scope that it takes.
-const ROUTES: [(&str, &str, Option<&str>); 32] = [
+const ROUTES: [(&str, &str, Option<&str>); 35] = [
     ("GET /health", "", None),
+    ("GET /api/health", "", None),
     ("GET /openapi.json", "", None),
     ("GET /docs", "", None),
     ("GET /jobs", "", Some("jobs:read")),
@@ -253,6 +254,8 @@ const ROUTES: [(&str, &str, Option<&str>); 32] = [
     ("GET /jobs/{id}/events", "", Some("jobs:read")),
     ("GET /jobs/{id}/why", "", Some("jobs:read")),
     ("GET /queue", "", Some("jobs:read")),
+    ("GET /stats", "", Some("jobs:read")),
+    ("GET /metrics", "", Some("jobs:admin")),
     ("GET /subscriptions", "", Some("jobs:read")),
     ("GET /subscriptions/{name}", "", Some("jobs:read")),
     ("POST /events", r#"{"type":"order.created","data":{}}"#, Some("jobs:write")),

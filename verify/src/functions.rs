@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
+use shared::counters::MemoryCounters;
 use shared::id::JobId;
 use shared::memory::{ManualClock, MemoryStore};
 use shared::ports::{Clock, DeadLetters, Entropy, JobQueue, JobStore};
@@ -64,9 +65,11 @@ impl Ports {
         api::router(Api {
             store: self.store.clone(),
             queue: self.queue.clone(),
+            dead_letters: self.dead_letters.clone(),
             switch: self.beside.clone(),
             schedules: self.schedules.clone(),
             subscriptions: Arc::new(MemorySubscriptions::default()),
+            counters: Arc::new(MemoryCounters::default()),
             products: self.beside.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),

@@ -55,9 +55,9 @@ fn access(method: &str, path: &str) -> Option<Access> {
     use Access::{Needs, Open};
     let method = if method == "HEAD" { "GET" } else { method }; // as the router does
     let access = match (method, path) {
-        ("GET", "/health" | "/openapi.json" | "/docs") => Open,
+        ("GET", "/health" | "/api/health" | "/openapi.json" | "/docs") => Open,
         ("GET", "/jobs" | "/jobs/{id}" | "/jobs/{id}/events" | "/jobs/{id}/why") => Needs(Scope::Read),
-        ("GET", "/products/{id}" | "/queue" | "/schedules" | "/schedules/{name}") => Needs(Scope::Read),
+        ("GET", "/products/{id}" | "/queue" | "/schedules" | "/schedules/{name}" | "/stats") => Needs(Scope::Read),
         ("POST", "/jobs" | "/jobs/batch" | "/jobs/email" | "/products") => Needs(Scope::Write),
         ("POST", "/jobs/{id}/cancel" | "/jobs/{id}/reschedule" | "/jobs/{id}/retry") => Needs(Scope::Write),
         ("GET", "/subscriptions" | "/subscriptions/{name}") => Needs(Scope::Read),
@@ -66,6 +66,7 @@ fn access(method: &str, path: &str) -> Option<Access> {
         ("POST", "/schedules/{name}/pause" | "/schedules/{name}/resume" | "/schedules/{name}/run") => {
             Needs(Scope::Write)
         }
+        ("GET", "/metrics") => Needs(Scope::Admin), // of all tenants
         ("POST", "/jobs/cancel" | "/jobs/retry" | "/queue/pause" | "/queue/resume") => Needs(Scope::Admin),
         _ => return None,
     };
@@ -147,11 +148,12 @@ fn principal(signer: &ApiGatewayRequestAuthorizerIamDescription) -> Option<&str>
 /// Leave to do one kind of thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// To look at jobs, schedules and products.
+    /// To look at jobs, schedules and products, and at figures of them.
     Read,
     /// To submit them and to change one of them.
     Write,
-    /// To change many at once and to hold up the queue; whatever the other two allow as well.
+    /// To change many at once, to hold up the queue and to look at the figures of all tenants; whatever the other two allow
+    /// as well.
     Admin,
 }
 
@@ -269,6 +271,7 @@ mod tests {
     fn every_route_says_who_may_use_it() {
         let routes = [
             ("GET", "/health", Access::Open),
+            ("GET", "/api/health", Access::Open),
             ("GET", "/openapi.json", Access::Open),
             ("GET", "/docs", Access::Open),
             ("GET", "/jobs", Access::Needs(Scope::Read)),
@@ -277,6 +280,8 @@ mod tests {
             ("GET", "/jobs/{id}/events", Access::Needs(Scope::Read)),
             ("GET", "/jobs/{id}/why", Access::Needs(Scope::Read)),
             ("GET", "/queue", Access::Needs(Scope::Read)),
+            ("GET", "/stats", Access::Needs(Scope::Read)),
+            ("GET", "/metrics", Access::Needs(Scope::Admin)),
             ("GET", "/schedules", Access::Needs(Scope::Read)),
             ("GET", "/schedules/{name}", Access::Needs(Scope::Read)),
             ("GET", "/products/{id}", Access::Needs(Scope::Read)),

@@ -9,7 +9,10 @@ mod body;
 mod bulk;
 mod caller;
 mod events;
+mod health;
 mod look;
+mod metrics;
+mod named;
 pub mod openapi;
 mod problem;
 mod products;
@@ -17,6 +20,7 @@ mod queue;
 mod quota;
 mod request_id;
 mod schedules;
+mod stats;
 mod submit;
 mod subscriptions;
 mod then;
@@ -28,9 +32,10 @@ use std::sync::Arc;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use axum::{Json, Router, middleware};
+use axum::{Router, middleware};
+use shared::counters::CounterStore;
 use shared::id::JobId;
-use shared::ports::{Clock, Entropy, JobQueue, JobStore, Switch};
+use shared::ports::{Clock, DeadLetters, Entropy, JobQueue, JobStore, Switch};
 use shared::product::Products;
 use shared::schedules::ScheduleStore;
 use shared::subscriptions::SubscriptionStore;
@@ -47,12 +52,16 @@ pub struct Api {
     pub store: Arc<dyn JobStore>,
     /// Where workers hear of them.
     pub queue: Arc<dyn JobQueue>,
+    /// Where the messages of failed jobs end up.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// Whether they may be started.
     pub switch: Arc<dyn Switch>,
     /// The schedules that make jobs.
     pub schedules: Arc<dyn ScheduleStore>,
     /// The subscriptions to events.
     pub subscriptions: Arc<dyn SubscriptionStore>,
+    /// What jobs did, counted.
+    pub counters: Arc<dyn CounterStore>,
     /// The products.
     pub products: Arc<dyn Products>,
     /// The time.
@@ -99,7 +108,9 @@ pub fn router(api: Api) -> Router {
         .route("/events", post(events::publish))
         .route("/products", post(products::create))
         .route("/products/{id}", get(products::show))
-        .route("/health", get(health))
+        .route("/stats", get(stats::show))
+        .merge(health::routes(api.clock.now()))
+        .route("/metrics", get(metrics::show))
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::page))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
@@ -110,19 +121,4 @@ pub fn router(api: Api) -> Router {
         .layer(DefaultBodyLimit::max(shared::submission::LONGEST_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), request_id::attach))
         .with_state(api)
-}
-
-/// Whether the API runs.
-#[utoipa::path(get, path = "/health", tag = "service", responses((status = 200, description = "It runs", body = Health)))]
-async fn health() -> Json<Health> {
-    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
-}
-
-/// How the API is.
-#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
-struct Health {
-    /// `ok`
-    status: &'static str,
-    /// The version of the deployed code.
-    version: &'static str,
 }

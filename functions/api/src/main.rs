@@ -13,17 +13,20 @@ async fn main() -> Result<(), lambda_http::Error> {
     telemetry::start("api", &environment)?;
     let auth = AuthMode::read(&environment)?;
     let config = clients::sdk_config().await;
-    let Ports { store, queue, switch, schedules, subscriptions, quotas, products, .. } =
+    let Ports { store, queue, switch, schedules, quotas, counters, subscriptions, products } =
         ports::ports("api", &config, &environment)?;
+    let dead_letters = ports::dead_letters("api", &config, &environment)?;
     let quota = Quota::per_minute(jobs_per_minute(&environment)?, quotas);
     let idempotency_secret = idempotency_secret(&environment)?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let api = Api {
         store,
         queue,
+        dead_letters,
         switch,
         schedules,
         subscriptions,
+        counters,
         products,
         clock,
         entropy,

@@ -13,7 +13,9 @@ use serde_json::Value;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::problem::Problem;
-use crate::{act, batch, bulk, events, look, products, queue, schedules, submit, subscriptions, why};
+use crate::{
+    act, batch, bulk, events, health, look, metrics, products, queue, schedules, stats, submit, subscriptions, why,
+};
 
 /// The document, as the last run of the test has left it.
 const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
@@ -44,7 +46,7 @@ pub async fn page() -> Response {
         schedules::list, schedules::put, schedules::show, schedules::remove, schedules::pause, schedules::resume, schedules::run,
         events::publish, subscriptions::list, subscriptions::put, subscriptions::show, subscriptions::remove,
         products::create, products::show,
-        crate::health, document, page
+        stats::show, health::show, health::show_below_api, metrics::show, document, page
     ),
     components(schemas(Problem)),
     tags(

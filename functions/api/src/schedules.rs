@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{IF_NONE_MATCH, LOCATION};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde::Serialize;
 use shared::chain::Chain;
 use shared::id::JobId;
-use shared::invalid::InvalidField;
 use shared::json::Json as JsonText;
 use shared::schedule::{Definition, Schedule, ScheduleKey, ScheduleName, State as Activity};
 use shared::schedules::{announcement, make_jobs};
@@ -21,8 +19,9 @@ use utoipa::ToSchema;
 use crate::Api;
 use crate::accept::IdempotencyKey;
 use crate::accept::announce_all;
-use crate::body::{BodyRead, IdRead, json_body, number, parameters};
+use crate::body::{BodyRead, IdRead, json_body};
 use crate::caller::Caller;
+use crate::named::{must_be_new, name_in, page, stored, unknown_cursor};
 use crate::openapi::JobBody;
 use crate::problem::Problem;
 use crate::request_id::RequestId;
@@ -203,7 +202,7 @@ pub async fn put(
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
     }
-    let must_be_new = headers.get_all(IF_NONE_MATCH).iter().any(|value| value == "*");
+    let must_be_new = must_be_new(&headers);
     let (is_new, schedule) = change(&api, &key, |there| match there {
         None => Ok(Some(Schedule::new(key.clone(), definition.clone(), now))),
         Some(_) if must_be_new => {
@@ -212,13 +211,7 @@ pub async fn put(
         Some(there) => Ok(there.redefined(&definition, now)),
     })
     .await?;
-    let view = Json(ScheduleView::of(&schedule, now));
-    if is_new {
-        let location = [(LOCATION, format!("/schedules/{}", key.name))];
-        Ok((StatusCode::CREATED, location, view).into_response())
-    } else {
-        Ok(view.into_response())
-    }
+    Ok(stored(is_new, format!("/schedules/{}", key.name), ScheduleView::of(&schedule, now)))
 }
 
 /// Look at a schedule
@@ -246,11 +239,8 @@ pub async fn list(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Json<SchedulesPage>, Problem> {
-    let [limit, cursor] = parameters(&query, ["limit", "cursor"])?;
-    let limit = number("limit", limit.as_deref(), 1, 100)?.unwrap_or(20);
-    let after = cursor.as_deref().map(ScheduleName::parse).transpose();
-    let after = after.map_err(|_| InvalidField::new("cursor", "is not one that an earlier page has given"))?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (limit, cursor) = page(&query)?;
+    let after = cursor.as_deref().map(ScheduleName::parse).transpose().map_err(|_| unknown_cursor())?;
     let page = api.schedules.list(&caller.tenant, after.as_ref(), limit).await?;
     let now = api.clock.now();
     Ok(Json(SchedulesPage {
@@ -336,9 +326,7 @@ pub async fn run(
 }
 
 fn key(caller: &Caller, name: IdRead) -> Result<ScheduleKey, Problem> {
-    let name = name.map_or_else(|_| String::new(), |Path(name)| name);
-    let name = ScheduleName::parse(&name).map_err(|invalid| Problem::field(StatusCode::BAD_REQUEST, &invalid))?;
-    Ok(ScheduleKey { tenant: caller.tenant.clone(), name })
+    Ok(ScheduleKey { tenant: caller.tenant.clone(), name: name_in(name)? })
 }
 
 async fn existing(api: &Api, key: &ScheduleKey) -> Result<Schedule, Problem> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use shared::counters::{Counts, Histogram, Minute, Tally};
 use shared::invalid::InvalidField;
 use shared::quota::MINUTE;
-use shared::receipt::{Prices, Sum, sum_of_minutes};
+use shared::receipt::{Sum, sum_of_minutes};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -21,7 +21,7 @@ use crate::body::parameters;
 use crate::caller::Caller;
 use crate::health::at_least_none;
 use crate::problem::Problem;
-use crate::view::rfc3339;
+use crate::view::{ReceiptView, rfc3339};
 
 /// What the caller's jobs did, in steps
 ///
@@ -125,9 +125,6 @@ pub struct Stats {
     /// What the jobs have cost, by the day in UTC on which it was spent (`2026-11-25`), and by type: an estimate, see
     /// docs/receipts.md. The first and the last day go only as far as the window does.
     cost_by_day: BTreeMap<String, BTreeMap<String, CostSum>>,
-    /// The day of the prices.
-    #[schema(example = "2026-11-01")]
-    prices_as_of: &'static str,
     /// When this was read.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
@@ -184,18 +181,10 @@ struct Percentiles {
 /// What jobs of one type have cost on one day.
 #[derive(Debug, Serialize, ToSchema)]
 struct CostSum {
-    /// Jobs accepted.
+    /// Jobs accepted on that day.
     jobs: u64,
-    /// Requests to AWS by their kind.
-    requests: BTreeMap<String, u64>,
-    /// Write units of the table and its indexes.
-    write_units: u64,
-    /// Read units.
-    read_units: u64,
-    /// How long attempts ran.
-    billed_ms: u64,
-    /// What all that comes to.
-    dollars: f64,
+    /// What was spent on it, for these jobs and for older ones.
+    cost: ReceiptView,
 }
 
 impl Stats {
@@ -230,7 +219,6 @@ impl Stats {
             by_type: whole.figures(),
             steps: steps.iter().map(|(begins_at, tallies)| StatsStep::of(*begins_at, tallies)).collect(),
             cost_by_day,
-            prices_as_of: &Prices::current().as_of,
             read_at,
         }
     }
@@ -285,15 +273,7 @@ fn millis(duration: Duration) -> u64 {
 
 impl CostSum {
     fn of(sum: &Sum) -> Self {
-        let Sum { jobs, receipt } = sum;
-        Self {
-            jobs: *jobs,
-            requests: receipt.requests.iter().map(|(kind, times)| (kind.as_str().to_owned(), *times)).collect(),
-            write_units: receipt.write_units,
-            read_units: receipt.read_units,
-            billed_ms: receipt.billed_ms,
-            dollars: receipt.dollars(Prices::current()),
-        }
+        Self { jobs: sum.jobs, cost: ReceiptView::of(&sum.receipt) }
     }
 }
 

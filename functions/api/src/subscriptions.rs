@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{IF_NONE_MATCH, LOCATION};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::Serialize;
 use serde_json::Value;
-use shared::invalid::InvalidField;
 use shared::json::Json as JsonText;
 use shared::subscription::{
     Definition, EventType, MOST_PER_EVENT_TYPE, Place, Subscription, SubscriptionKey, SubscriptionName,
@@ -18,8 +16,9 @@ use shared::subscription::{
 use utoipa::ToSchema;
 
 use crate::Api;
-use crate::body::{BodyRead, IdRead, json_body, number, parameters};
+use crate::body::{BodyRead, IdRead, json_body};
 use crate::caller::Caller;
+use crate::named::{must_be_new, name_in, page, stored, unknown_cursor};
 use crate::problem::Problem;
 
 /// The routes of this file.
@@ -161,7 +160,7 @@ pub async fn put(
     let key = key(&caller, name)?;
     let now = api.clock.now();
     let definition = Definition::parse(&json_body(&headers, body)?, now)?;
-    let must_be_new = headers.get_all(IF_NONE_MATCH).iter().any(|value| value == "*");
+    let must_be_new = must_be_new(&headers);
     for _ in 0..TRIES {
         let there = api.subscriptions.find(&key).await?;
         let subscription = match &there {
@@ -181,7 +180,8 @@ pub async fn put(
         if api.subscriptions.put_if_unchanged(&subscription, there.as_ref()).await? {
             let SubscriptionKey { tenant, name } = &key;
             tracing::info!(subscription = %name, %tenant, event.r#type = %definition.event_type, "subscription.stored");
-            return Ok(answer(&subscription, there.is_none()));
+            let path = format!("/subscriptions/{name}");
+            return Ok(stored(there.is_none(), path, SubscriptionView::from(&subscription)));
         }
     }
     Err(Problem::new(StatusCode::CONFLICT, "others are changing this subscription; look at it and try again"))
@@ -199,16 +199,6 @@ async fn make_sure_of_room(api: &Api, subscription: &Subscription) -> Result<(),
     }
     let detail = format!("{event_type} has {MOST_PER_EVENT_TYPE} subscriptions, which is the most");
     Err(Problem::new(StatusCode::CONFLICT, detail))
-}
-
-fn answer(subscription: &Subscription, is_new: bool) -> Response {
-    let view = Json(SubscriptionView::from(subscription));
-    if is_new {
-        let location = [(LOCATION, format!("/subscriptions/{}", subscription.key.name))];
-        (StatusCode::CREATED, location, view).into_response()
-    } else {
-        view.into_response()
-    }
 }
 
 /// Look at a subscription
@@ -237,11 +227,8 @@ pub async fn list(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Json<SubscriptionsPage>, Problem> {
-    let [limit, cursor] = parameters(&query, ["limit", "cursor"])?;
-    let limit = number("limit", limit.as_deref(), 1, 100)?.unwrap_or(20);
-    let unknown = || InvalidField::new("cursor", "is not one that an earlier page has given");
-    let after = cursor.map(|cursor| place_of(&cursor).ok_or_else(unknown)).transpose()?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (limit, cursor) = page(&query)?;
+    let after = cursor.map(|cursor| place_of(&cursor).ok_or_else(unknown_cursor)).transpose()?;
     let page = api.subscriptions.list(&caller.tenant, after.as_ref(), limit).await?;
     Ok(Json(SubscriptionsPage {
         subscriptions: page.subscriptions.iter().map(SubscriptionSummary::from).collect(),
@@ -279,9 +266,7 @@ pub async fn remove(
 }
 
 fn key(caller: &Caller, name: IdRead) -> Result<SubscriptionKey, Problem> {
-    let name = name.map_or_else(|_| String::new(), |Path(name)| name);
-    let name = SubscriptionName::parse(&name).map_err(|invalid| Problem::field(StatusCode::BAD_REQUEST, &invalid))?;
-    Ok(SubscriptionKey { tenant: caller.tenant.clone(), name })
+    Ok(SubscriptionKey { tenant: caller.tenant.clone(), name: name_in(name)? })
 }
 
 fn missing() -> Problem {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use shared::chain::Chain;
 use shared::id::JobId;
-use shared::job::{Job, Status};
+use shared::job::{Job, State, Status};
 use shared::ports::{Changed, Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, StoreError, Switch};
 use shared::schedules::ScheduleStore;
 use shared::sweep::{Decision, copies_to_send, decide};
@@ -55,14 +55,30 @@ pub struct Swept {
     pub scheduled: usize,
     /// Dead letters that were taken away because their job is not failed, or has another.
     pub dead_letters_removed: usize,
+    /// For how many seconds that overdue job could have been started that had waited longest; 0 if none waited.
+    pub longest_wait_s: u64,
 }
+
+/// The fields of a sweep's line that CloudWatch makes metrics of. Few: an account has ten for nothing.
+const METRICS: &str = "overdue:Count unsent:Count ended:Count longest_wait_s:Seconds";
 
 impl Swept {
     /// One line, unless there was nothing to do.
     fn log(self) {
         if self != Self::default() {
-            let Self { overdue, moved, sent, unsent, ended, scheduled, dead_letters_removed } = self;
-            tracing::info!(overdue, moved, sent, unsent, ended, scheduled, dead_letters_removed, "sweeper.swept");
+            let Self { overdue, moved, sent, unsent, ended, scheduled, dead_letters_removed, longest_wait_s } = self;
+            tracing::info!(
+                overdue,
+                moved,
+                sent,
+                unsent,
+                ended,
+                scheduled,
+                dead_letters_removed,
+                longest_wait_s,
+                metrics = METRICS,
+                "sweeper.swept"
+            );
         }
     }
 }
@@ -186,6 +202,7 @@ impl Sweep<'_> {
 
     async fn look_at(&mut self, job: &Job, found: &mut Found) -> Result<(), StoreError> {
         let now = self.now;
+        self.swept.longest_wait_s = self.swept.longest_wait_s.max(waited(job, now).as_secs());
         match decide(job, now) {
             Decision::Leave => {}
             Decision::Announce { .. } | Decision::SendAgain { .. } | Decision::Rescue { .. } if self.paused => {}
@@ -327,6 +344,16 @@ impl Sweep<'_> {
             failed.extend(found??.filter(|job| job.status() == Status::Failed).map(|job| job.id));
         }
         Ok(failed)
+    }
+}
+
+/// How long the job could have been started by now.
+fn waited(job: &Job, now: Timestamp) -> Duration {
+    match job.state {
+        State::Pending { not_before, .. } => now.since(not_before),
+        State::Processing { .. } | State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => {
+            Duration::ZERO
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod counters;
 mod index;
 mod item;
+mod named;
 mod products;
 mod quota;
 mod schedules;

@@ -172,4 +172,8 @@ impl DeadLetters for Guarded<dyn DeadLetters> {
     async fn delete(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
         self.inner.delete(receipts).await
     }
+
+    async fn depth(&self) -> Result<usize, QueueError> {
+        self.inner.depth().await
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesOutput;
 use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, MessageAttributeValue, MessageSystemAttributeNameForSends,
     MessageSystemAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
@@ -81,9 +82,7 @@ impl JobQueue for SqsQueue {
     async fn waiting(&self) -> Result<usize, QueueError> {
         let name = QueueAttributeName::ApproximateNumberOfMessages;
         let asked = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone());
-        let answer = asked.send().await.map_err(not_taken)?;
-        let number = answer.attributes().and_then(|attributes| attributes.get(&name)?.parse().ok());
-        number.ok_or_else(|| QueueError(format!("no {name} in the answer").into()))
+        number_in(&asked.send().await.map_err(not_taken)?, &name)
     }
 }
 
@@ -190,6 +189,21 @@ impl DeadLetters for SqsDeadLetters {
         delete.send().await.map_err(not_taken)?;
         Ok(())
     }
+
+    async fn depth(&self) -> Result<usize, QueueError> {
+        let visible = QueueAttributeName::ApproximateNumberOfMessages;
+        let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+        let asked = self.client.get_queue_attributes().queue_url(&self.url);
+        let asked = asked.attribute_names(visible.clone()).attribute_names(hidden.clone());
+        let answer = asked.send().await.map_err(not_taken)?;
+        Ok(number_in(&answer, &visible)? + number_in(&answer, &hidden)?)
+    }
+}
+
+/// A number that a queue tells of itself.
+fn number_in(answer: &GetQueueAttributesOutput, name: &QueueAttributeName) -> Result<usize, QueueError> {
+    let number = answer.attributes().and_then(|attributes| attributes.get(name)?.parse().ok());
+    number.ok_or_else(|| QueueError(format!("no {name} in the answer").into()))
 }
 
 /// Rounded up: a message that comes a moment late is harmless, one that comes early is in vain.

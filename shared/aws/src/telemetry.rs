@@ -1,7 +1,7 @@
 //! Log lines, one per decision: as JSON, or in a form for people. `docs/logs.md` names every field.
 //!
-//! What is true of many lines is said once, by a span: the id of a request, the job that an attempt is about. A line has
-//! the fields of all spans around it and its own.
+//! What is true of many lines is said once, by a span: the id of a request, the job that an attempt is about. A line
+//! has the fields of all spans around it and its own.
 
 use std::borrow::Cow;
 use std::fmt::{Debug, Write as _};
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serializer as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::id::Tenant;
 use shared::job::Job;
 use shared::ports::Clock as _;
@@ -29,8 +29,8 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::settings::{Lookup, SettingError};
 use crate::system::SystemClock;
 
-/// Starts logging for the function called `function`, to standard output. Reads `LOG_LEVEL` (error, warn, info, debug or
-/// trace; `info` unless set), `LOG_FORMAT` (`json` or `pretty`; `json` unless set), and `LOG_DIR`: a folder where the
+/// Starts logging for the function called `function`, to standard output. Reads `LOG_LEVEL` (error, warn, info, debug
+/// or trace; `info` unless set), `LOG_FORMAT` (`json` or `pretty`; `json` unless set), and `LOG_DIR`: a folder where the
 /// lines are also appended to `<function>.log`, always as JSON, for whoever reads along on one machine.
 pub fn start(function: &str, lookup: Lookup<'_>) -> Result<(), SettingError> {
     start_on(io::stdout(), function, lookup)
@@ -48,6 +48,7 @@ pub fn start_on(output: impl Write + Send + 'static, function: &str, lookup: Loo
     if let Some(folder) = lookup("LOG_DIR") {
         outputs.push(Output::new(Form::Whole, append_to(Path::new(&folder), function)?));
     }
+    let function_name = lookup("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| function.to_owned());
     // What a panic says may quote what it was working on.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(location = panic.location().map(ToString::to_string), "panicked");
@@ -56,7 +57,7 @@ pub fn start_on(output: impl Write + Send + 'static, function: &str, lookup: Loo
     let ours = ["api", "worker", "sweeper", "events", "shared", "shared_aws"].map(|target| (target, level));
     let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours);
     // A second start in one process (in tests) leaves the first one's logging in place.
-    let _ = tracing_subscriber::registry().with(targets).with(Lines { outputs }).try_init();
+    let _ = tracing_subscriber::registry().with(targets).with(Lines { outputs, function_name }).try_init();
     Ok(())
 }
 
@@ -101,6 +102,8 @@ fn append_to(folder: &Path, function: &str) -> Result<File, SettingError> {
 /// Makes a line of each event, and writes it to every output.
 struct Lines {
     outputs: Vec<Output>,
+    /// Whose they are, for CloudWatch's metrics.
+    function_name: String,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
@@ -120,7 +123,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let line = Line::of(event, &context);
+        let mut line = Line::of(event, &context);
+        if let Some(names) = line.fields.take("metrics") {
+            line.metrics = embedded(&plain(&names), line.at, &self.function_name);
+        }
         for output in &self.outputs {
             output.write(&line);
         }
@@ -171,6 +177,19 @@ struct Line {
     /// The name of what happened: `job.accepted`.
     message: String,
     fields: Fields,
+    /// What makes metrics of some of the fields.
+    metrics: Fields,
+}
+
+/// What CloudWatch makes metrics of a line's fields by: its embedded metric format. `names` has the fields and their units,
+/// `overdue:Count longest_wait_s:Seconds`; metrics of the same name are told apart by the function.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+fn embedded(names: &str, at: Timestamp, function_name: &str) -> Fields {
+    let named = names.split(' ').filter_map(|named| named.split_once(':'));
+    let metrics: Vec<_> = named.map(|(name, unit)| json!({ "Name": name, "Unit": unit })).collect();
+    let directive = json!({ "Namespace": "Dray", "Dimensions": [["function"]], "Metrics": metrics });
+    let aws = json!({ "Timestamp": at.as_millis(), "CloudWatchMetrics": [directive] });
+    Fields(vec![("function", function_name.into()), ("_aws", aws)])
 }
 
 impl Line {
@@ -189,10 +208,11 @@ impl Line {
         if fields.get("request_id").is_some_and(|id| fields.get("correlation_id") == Some(id)) {
             fields.take("request_id");
         }
-        Self { at: SystemClock.now(), level: *event.metadata().level(), message, fields }
+        Self { at: SystemClock.now(), level: *event.metadata().level(), message, fields, metrics: Fields::default() }
     }
 
-    /// One JSON object, its fields at the top level: with time and level if it shall be `whole`.
+    /// One JSON object, its fields at the top level: with time and level if it shall be `whole`, else with what CloudWatch
+    /// makes metrics by.
     fn json(&self, whole: bool) -> String {
         let (at, level) = (Value::from(self.at.to_string()), Value::from(self.level.as_str()));
         let message = Value::from(self.message.as_str());
@@ -202,7 +222,8 @@ impl Line {
             ("message", &message, true),
         ];
         let head = head.into_iter().filter(|(.., is_said)| *is_said).map(|(name, value, _)| (name, value));
-        let rest = self.fields.0.iter().map(|(name, value)| (*name, value));
+        let metrics = self.metrics.0.iter().filter(|_| !whole);
+        let rest = self.fields.0.iter().chain(metrics).map(|(name, value)| (*name, value));
         let mut json = vec![];
         let written = serde_json::Serializer::new(&mut json).collect_map(head.chain(rest));
         match written {
@@ -225,7 +246,7 @@ impl Line {
             }
             message => {
                 let mut line = format!("{time}  {:<5} {message}", self.level.as_str());
-                for (name, value) in &self.fields.0 {
+                for (name, value) in self.fields.0.iter().filter(|(name, _)| *name != METRICS) {
                     let _ = write!(line, " {name}={}", shown(value)); // a string takes everything
                 }
                 line
@@ -233,6 +254,11 @@ impl Line {
         }
     }
 }
+
+/// The field that tells CloudWatch which others are metrics: an object, given as JSON text because an event has no
+/// objects. Nothing for people.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+const METRICS: &str = "_aws";
 
 /// Named values, in the order in which they were first given.
 #[derive(Default)]
@@ -265,11 +291,12 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        let value = match field.name() {
-            "error" | "cause" => discreet(value),
-            _ => Cow::Borrowed(value),
+        let value: Value = match field.name() {
+            METRICS => serde_json::from_str(value).unwrap_or_default(),
+            "error" | "cause" => discreet(value).into(),
+            _ => value.into(),
         };
-        self.set(field.name(), value.into());
+        self.set(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -293,11 +320,20 @@ impl Visit for Fields {
     }
 }
 
-/// The text without what the errors of libraries and servers may quote: words with an `@`, which may be addresses, and
-/// all of a URL but its scheme and host. Our own errors quote none of it; this is the net beneath them.
+/// The text without what the errors of libraries and servers may quote: the values that a reader of JSON or of items did
+/// not expect, words with an `@`, which may be addresses, and all of a URL but its scheme and host. Our own errors quote
+/// none of it; this is the net beneath them.
 fn discreet(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    // As serde writes them: `invalid type: string "a", expected u32`.
+    for (before, after) in [("string \"", "\", expected"), ("unknown variant `", "`"), ("unknown field `", "`")] {
+        if let Some((start, quoted)) = text.split_once(before) {
+            let rest = quoted.rfind(after).map_or("", |end| &quoted[end..]);
+            text = Cow::Owned(format!("{start}{before}…{rest}"));
+        }
+    }
     if !text.contains('@') && !text.contains("://") {
-        return Cow::Borrowed(text);
+        return text;
     }
     let words = text.split(char::is_whitespace).map(|word| match word.split_once("://") {
         Some((scheme, rest)) if !scheme.contains('@') => {
@@ -309,7 +345,7 @@ fn discreet(text: &str) -> Cow<'_, str> {
         None if word.contains('@') => Cow::Borrowed("…"),
         None => Cow::Borrowed(word),
     });
-    Cow::Owned(words.collect::<Vec<_>>().join(" "))
+    Cow::Owned(words.collect::<Vec<Cow<'_, str>>>().join(" "))
 }
 
 /// A text as it is; anything else as JSON.
@@ -353,7 +389,8 @@ mod tests {
     /// The lines that are written in this form while `log` runs.
     fn lines(form: Form, log: impl FnOnce()) -> Vec<String> {
         let written = Written::default();
-        let lines = Lines { outputs: vec![Output::new(form, written.clone())] };
+        let outputs = vec![Output::new(form, written.clone())];
+        let lines = Lines { outputs, function_name: "dray-SweeperFunction-1".to_owned() };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), log);
         let text = String::from_utf8(written.0.lock().expect("no writer panicked").clone()).expect("UTF-8");
         text.lines().map(ToOwned::to_owned).collect()
@@ -375,12 +412,51 @@ mod tests {
     }
 
     #[test]
+    fn what_is_a_metric_is_told_to_cloudwatch_as_an_object_and_to_nobody_else() {
+        let log = || tracing::info!(overdue = 7_u64, _aws = r#"{"Timestamp":1}"#, "sweeper.swept");
+        assert_eq!(lines(Form::Brief, log), [r#"{"message":"sweeper.swept","overdue":7,"_aws":{"Timestamp":1}}"#]);
+        let [line]: [String; 1] = lines(Form::Pretty, log).try_into().expect("one line");
+        assert!(line.ends_with("  INFO  sweeper.swept overdue=7"), "{line}");
+    }
+
+    #[test]
     fn a_file_has_time_and_level_on_every_line() {
         let [line]: [String; 1] = lines(Form::Whole, || tracing::info!("sweeper.swept")).try_into().expect("one line");
         let line: Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!((&line["level"], &line["message"]), (&Value::from("INFO"), &Value::from("sweeper.swept")));
         let time = line["timestamp"].as_str().expect("a time");
         assert_eq!((time.len(), Timestamp::parse_rfc3339(time).is_some()), (24, true), "{time}");
+    }
+
+    #[test]
+    fn cloudwatch_makes_metrics_of_the_fields_that_a_line_names() {
+        let log = || {
+            tracing::info!(
+                overdue = 3_u64,
+                longest_wait_s = 90_u64,
+                metrics = "overdue:Count longest_wait_s:Seconds",
+                "sweeper.swept"
+            );
+        };
+        let [line]: [String; 1] = lines(Form::Brief, log).try_into().expect("one line");
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        assert!(line["metrics"].is_null() && line["_aws"]["Timestamp"].is_i64(), "{line}");
+        let [directive] = line["_aws"]["CloudWatchMetrics"].as_array().expect("a list").as_slice() else {
+            panic!("one directive: {line}")
+        };
+        assert_eq!(directive["Namespace"], "Dray");
+        assert_eq!(directive["Dimensions"], json!([["function"]]));
+        assert_eq!(line["function"], "dray-SweeperFunction-1", "a dimension is a text at the top");
+        let metrics = json!([
+            { "Name": "overdue", "Unit": "Count" },
+            { "Name": "longest_wait_s", "Unit": "Seconds" },
+        ]);
+        assert_eq!(directive["Metrics"], metrics);
+        assert_eq!((&line["overdue"], &line["longest_wait_s"]), (&json!(3), &json!(90)), "and a metric a number");
+        for form in [Form::Whole, Form::Pretty] {
+            let [line]: [String; 1] = lines(form, log).try_into().expect("one line");
+            assert!(line.contains("overdue") && !line.contains("_aws") && !line.contains("metrics"), "{line}");
+        }
     }
 
     #[test]
@@ -448,6 +524,9 @@ mod tests {
             ("smtps://user:secret@mail.example.com:465 is down", "smtps://mail.example.com:465 is down"),
             ("https://example.com", "https://example.com"),
             ("ada@example.com,https://example.com/?key=1", "…"),
+            (r#"invalid type: string "a\", expected b", expected u32"#, r#"invalid type: string "…", expected u32"#),
+            (r#"invalid value: string "a"#, r#"invalid value: string "…"#),
+            ("unknown variant `a`, expected `b` or `c`", "unknown variant `…`"),
         ] {
             assert_eq!(discreet(text), left);
         }

@@ -1,4 +1,5 @@
 //! The running system: real Lambda processes, queue, table and schedule, over HTTP.
 
+mod events;
 mod fixtures;
 mod jobs;

@@ -336,6 +336,11 @@ impl DeadLetters for Process {
         self.moment().await;
         self.cosmos.queue.delete(receipts).await
     }
+
+    async fn depth(&self) -> Result<usize, QueueError> {
+        self.moment().await;
+        self.cosmos.queue.depth().await
+    }
 }
 
 #[async_trait]

@@ -91,7 +91,7 @@ impl CounterStore for DynamoStore {
 
     async fn totals(&self, tenant: Option<&Tenant>) -> Result<Totals, StoreError> {
         let mut totals = Totals::default();
-        for item in self.find_sums(sums_of(tenant, &[Span::Ever])).await? {
+        for item in self.find_sums(sums_of(tenant, &[Span::Ever]), true).await? {
             for (job_type, field, by) in numbers(&item) {
                 totals.by_type.entry(job_type.to_owned()).or_default().add(field, by);
             }
@@ -109,7 +109,7 @@ impl CounterStore for DynamoStore {
         let begun = std::iter::successors(Some(first), |minute| Some(*minute + MINUTE));
         let spans: Vec<_> = begun.take_while(|minute| *minute < to).map(Span::Minute).collect();
         let mut minutes: BTreeMap<Timestamp, BTreeMap<String, Tally>> = BTreeMap::new();
-        for item in self.find_sums(sums_of(tenant, &spans)).await? {
+        for item in self.find_sums(sums_of(tenant, &spans), false).await? {
             let Some(begins_at) = minute_in(&item) else { continue };
             let by_type = minutes.entry(begins_at).or_default();
             for (job_type, field, by) in numbers(&item) {
@@ -155,15 +155,15 @@ impl DynamoStore {
         }
     }
 
-    /// Those of these items that there are, in any order.
-    async fn find_sums(&self, sums: Vec<Sum>) -> Result<Vec<Attributes>, StoreError> {
+    /// Those of these items that there are, in any order. As they are now, for twice the read units, if `consistent`.
+    async fn find_sums(&self, sums: Vec<Sum>, consistent: bool) -> Result<Vec<Attributes>, StoreError> {
         let keys: Vec<_> = sums.iter().map(|sum| Attributes::from([("id".to_owned(), text(sum.id()))])).collect();
         let mut found = vec![];
         for some in keys.chunks(BATCH * BATCHES_AT_ONCE) {
             let mut looks = JoinSet::new();
             for batch in some.chunks(BATCH) {
                 let (store, batch) = (self.clone(), batch.to_vec());
-                looks.spawn(async move { store.find_batch(batch).await });
+                looks.spawn(async move { store.find_batch(batch, consistent).await });
             }
             while let Some(batch) = looks.join_next().await {
                 found.extend(batch.map_err(|error| StoreError::Unavailable(error.into()))??);
@@ -173,10 +173,10 @@ impl DynamoStore {
     }
 
     /// A sum with a part left out would be wrong, so all are read or none.
-    async fn find_batch(&self, mut keys: Vec<Attributes>) -> Result<Vec<Attributes>, StoreError> {
+    async fn find_batch(&self, mut keys: Vec<Attributes>, consistent: bool) -> Result<Vec<Attributes>, StoreError> {
         let mut found = vec![];
         for round in 0..ROUNDS {
-            let asked = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+            let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(consistent).build();
             let asked = asked.map_err(|error| StoreError::Refused(error.into()))?;
             let get = self.client.batch_get_item().request_items(&self.table, asked);
             let answer = get.send().await.map_err(no_answer)?;

@@ -1,6 +1,6 @@
 //! What is found by way of the two indexes: keys first, which may be seconds old, and then the jobs as they are now.
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use shared::chain::Chain;
@@ -11,13 +11,7 @@ use shared::time::Timestamp;
 use tokio::task::JoinSet;
 
 use super::item::{DUE_SHARDS, LISTING_SHARDS, listed_at, listing_shard, read};
-use super::{Attributes, DynamoStore, no_answer};
-
-/// As many items as one `BatchGetItem` takes.
-const BATCH: usize = 100;
-
-/// How often what a `BatchGetItem` left out is asked for again.
-const ROUNDS: u32 = 5;
+use super::{DynamoStore, no_answer};
 
 /// An entry of the index `due`.
 #[derive(Deserialize)]
@@ -130,27 +124,13 @@ impl DynamoStore {
     /// The jobs of these ids, and whether the table had no time for some of them. One that cannot be read is left out: it
     /// must not keep anybody from all the others.
     async fn find_all(&self, ids: impl Iterator<Item = JobId>) -> Result<(Vec<Job>, bool), StoreError> {
-        let key = |id: JobId| Attributes::from([("id".to_owned(), AttributeValue::S(id.to_string()))]);
-        let keys: Vec<_> = ids.map(key).collect();
+        let (items, left_out) = self.find_items(&ids.map(|id| id.to_string()).collect()).await?;
         let mut jobs = vec![];
-        let mut left_out = false;
-        for batch in keys.chunks(BATCH) {
-            let keys = KeysAndAttributes::builder().set_keys(Some(batch.to_vec())).consistent_read(true).build();
-            let mut wanted = Some(keys.map_err(|error| StoreError::Refused(error.into()))?);
-            for _ in 0..ROUNDS {
-                let Some(keys) = wanted else { break };
-                let get = self.client.batch_get_item().request_items(&self.table, keys);
-                let answer = get.send().await.map_err(no_answer)?;
-                for item in answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default() {
-                    match read(item) {
-                        Ok(job) => jobs.push(job),
-                        Err(error) => tracing::error!(error = %Chain(&error), "job.unreadable"),
-                    }
-                }
-                // An answer has room for 16 MB.
-                wanted = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
+        for item in items {
+            match read(item) {
+                Ok(job) => jobs.push(job),
+                Err(error) => tracing::error!(error = %Chain(&error), "job.unreadable"),
             }
-            left_out |= wanted.is_some();
         }
         Ok((jobs, left_out))
     }
