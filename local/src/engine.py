@@ -25,6 +25,23 @@ def restore_all_but_streams(store, positions):
 
 lambda_svc._restore_esm_positions = restore_all_but_streams
 
+# Of a table's stream the engine takes no notice of `batchItemFailures`: it would pass over what the function wants again.
+# To bring all of the batch again is safe, and AWS does it too.
+execute = lambda_svc._execute_function
+
+
+def execute_and_heed_failures(func, event):
+    result = execute(func, event)
+    records = event.get("Records") if isinstance(event, dict) else None
+    of_a_stream = bool(records) and records[0].get("eventSource") == "aws:dynamodb"
+    body = result.get("body") if isinstance(result, dict) else None
+    if of_a_stream and isinstance(body, dict) and body.get("batchItemFailures"):
+        result["error"] = True
+    return result
+
+
+lambda_svc._execute_function = execute_and_heed_failures
+
 GRACE_SECONDS = 10
 
 

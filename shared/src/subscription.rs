@@ -302,6 +302,10 @@ fn check(job: JobBody<'_>, now: Timestamp) -> Result<TypeName, Rejection> {
     let tried = JobBody {
         payload: if payload.has_placeholders() { example } else { job.payload },
         tags: job.tags.iter().enumerate().map(stand_in).collect(),
+        // One that is a placeholder from its start shows only in the event whether it is an address.
+        callback_url: job
+            .callback_url
+            .map(|url| if url.starts_with("{{") { "https://example.com".to_owned() } else { url }),
         ..job
     };
     let body = serde_json::to_vec(&tried).map_err(|error| Rejection::NotJson(error.to_string()))?;

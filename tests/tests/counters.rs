@@ -58,6 +58,14 @@ async fn counters_on_dynamodb_equal_the_truth_with_redelivered_and_split_batches
 }
 
 #[tokio::test]
+#[ignore = "takes a minute; CI runs it: cargo test --test counters -- --ignored"]
+async fn counters_on_dynamodb_equal_the_truth_after_10_000_jobs() {
+    let table = Table::start().await;
+    let counters = DynamoStore::with_client(table.client(), NAME.to_owned());
+    Scenario::of(10_000, 4).must_be_told_right(Arc::new(counters)).await;
+}
+
+#[tokio::test]
 async fn any_number_of_consumers_at_once_count_each_event_once() {
     let table = Table::start().await;
     let counters = Arc::new(DynamoStore::with_client(table.client(), NAME.to_owned()));

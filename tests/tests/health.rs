@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use shared::changes::{JobChange, Recorded};
 use shared::counters::{CounterStore, Minute, Totals};
 use shared::event::Event;
-use shared::id::{JobId, Tenant};
+use shared::id::{JobId, LeaseToken, Tenant};
 use shared::job::TypeName;
 use shared::job_type::JobType;
 use shared::ports::{
-    Clock, DeadLetter, DeadLetters, JobQueue, Message, QueueError, Receipt, Source, StoreError, Switch,
+    Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, QueueError, Receipt, Source, StoreError, Switch,
 };
 use shared::time::Timestamp;
+use shared::transition::Change;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::settings::AuthMode;
 use tests::table::{NAME, Table};
@@ -97,6 +98,9 @@ async fn an_empty_deployment_is_well() {
     );
 }
 
+/// A part of the system, and how to break it.
+type Part = (&'static str, fn(&mut Api, Broken));
+
 #[tokio::test]
 async fn both_paths_tell_the_same() {
     let world = World::new();
@@ -110,7 +114,7 @@ async fn both_paths_tell_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_cannot_be_reached_is_named_within_two_seconds() {
-    let parts: [(&str, fn(&mut Api, Broken)); 4] = [
+    let parts: [Part; 4] = [
         ("the table", |api, broken| api.switch = Arc::new(broken)),
         ("the queue", |api, broken| api.queue = Arc::new(broken)),
         ("the dead-letter queue", |api, broken| api.dead_letters = Arc::new(broken)),
@@ -438,4 +442,22 @@ impl DeadLetters for Counted {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(7)
     }
+}
+
+#[tokio::test]
+async fn a_job_that_may_wait_behind_running_ones_is_not_said_to_be_none() {
+    let world = World::new();
+    let mut running = vec![];
+    for number in 0..30 {
+        running.push(world.submit(&format!(r#"{{"type":"rehearsal","payload":{{"takes_ms":{number}}}}}"#)).await);
+    }
+    world.clock.advance(Duration::from_secs(1));
+    world.submit(r#"{"type":"rehearsal","payload":{}}"#).await;
+    for (number, id) in (0_u8..).zip(running) {
+        let (now, token) = (world.clock.now(), LeaseToken::new([number; 8]));
+        let claim = Change::Claim { now, token, time_left: Duration::from_secs(60) };
+        world.store.change_if_allowed(id, &claim).await.expect("memory answers");
+    }
+    let health = world.get("/health").await;
+    assert_eq!(health.body["oldest_job"]["waiting_seconds"], serde_json::Value::Null, "{health:?}");
 }

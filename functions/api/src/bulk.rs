@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use shared::chain::Chain;
 use shared::invalid::InvalidField;
 use shared::job::{Job, Status};
 use shared::job_type::JobType;
@@ -185,7 +186,7 @@ pub struct BulkAnswer {
     matched: usize,
     /// How many were changed.
     changed: usize,
-    /// How many had moved on in the meantime.
+    /// How many had moved on in the meantime, or cannot be changed any more.
     skipped: usize,
     /// To be given as `cursor` for the next jobs; null if there are no others.
     next_cursor: Option<String>,
@@ -215,9 +216,9 @@ pub async fn cancel_many(
             answer.next_cursor = Some(write_cursor(&Cursor::just_before(job)));
             break;
         }
-        match cancel_job(&api, job).await? {
-            Cancelled::Yes(_) | Cancelled::AskedFor(_) => answer.changed += 1,
-            Cancelled::TooLate(_) => answer.skipped += 1,
+        match passed_over(job, cancel_job(&api, job).await)? {
+            Some(Cancelled::Yes(_) | Cancelled::AskedFor(_)) => answer.changed += 1,
+            Some(Cancelled::TooLate(_)) | None => answer.skipped += 1,
         }
     }
     Ok(Json(answer))
@@ -252,12 +253,24 @@ pub async fn retry_many(
             break;
         }
         let wait = per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * number / rate);
-        match redrive(&api, job, now + wait, MORE_ATTEMPTS).await? {
-            Redriven::Yes(_) => answer.changed += 1,
-            Redriven::No(_) | Redriven::TooOften => answer.skipped += 1,
+        match passed_over(job, redrive(&api, job, now + wait, MORE_ATTEMPTS).await)? {
+            Some(Redriven::Yes(_)) => answer.changed += 1,
+            Some(Redriven::No(_) | Redriven::TooOften) | None => answer.skipped += 1,
         }
     }
     Ok(Json(answer))
+}
+
+/// A job that the table refuses to change, now and later, must not keep the request from the others: it is skipped.
+fn passed_over<T>(job: &Job, outcome: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match outcome {
+        Ok(outcome) => Ok(Some(outcome)),
+        Err(error) if error.retryable() => Err(error),
+        Err(error) => {
+            tracing::error!(job.id = %job.id, correlation_id = job.correlation_id, error = %Chain(&error), "job.not_changed");
+            Ok(None)
+        }
+    }
 }
 
 /// What a request asks for, checked.

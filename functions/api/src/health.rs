@@ -182,8 +182,8 @@ struct JobCounters {
 /// The job that has waited longest, among the 25 that the sweeper looks at next: there may be an older one.
 #[derive(Debug, Serialize, ToSchema)]
 struct OldestJob {
-    /// For how long it could have been started; 0 if no job waits.
-    waiting_seconds: u64,
+    /// For how long it could have been started; 0 if no job waits, null if all that were looked at run.
+    waiting_seconds: Option<u64>,
     /// When this was read.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
@@ -276,9 +276,9 @@ pub fn at_least_none(jobs: i64) -> u64 {
 }
 
 impl OldestJob {
-    fn of(look: &Look<Option<Timestamp>>) -> Option<Self> {
-        let since = look.seen.as_ref().ok()?;
-        Some(Self { waiting_seconds: since.map_or(0, |since| look.at.since(since).as_secs()), read_at: look.at })
+    fn of(look: &Look<Oldest>) -> Option<Self> {
+        let oldest = look.seen.as_ref().ok()?;
+        Some(Self { waiting_seconds: oldest.wait(look.at).map(|wait| wait.as_secs()), read_at: look.at })
     }
 }
 
@@ -298,7 +298,7 @@ struct Looks {
 struct Figures {
     jobs: Look<Counts>,
     /// Since when the job has waited that has waited longest, as [`oldest_waiting`] has it.
-    oldest: Look<Option<Timestamp>>,
+    oldest: Look<Oldest>,
 }
 
 /// What one look has shown: what it was after, or why not.
@@ -372,14 +372,39 @@ where
     Look { at: api.clock.now(), seen }
 }
 
-/// Since when the job has been ready that has waited longest, among those that the sweeper will look at next; `None` if
-/// none of them waits.
+/// Since when the job has been ready that has waited longest, among those that the sweeper will look at next.
 ///
 /// SQS tells the age of its oldest message to CloudWatch alone. The index of dues has every job that waits, in the
 /// order of the sweeper's looks, which is nearly that of their waiting.
-pub async fn oldest_waiting(api: &Api, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+pub async fn oldest_waiting(api: &Api, now: Timestamp) -> Result<Oldest, StoreError> {
     let next = api.store.overdue(now + LOOK_AHEAD, LOOKED_AT).await?;
-    Ok(next.iter().filter_map(ready_since).filter(|since| *since <= now).min())
+    Ok(match next.iter().filter_map(ready_since).filter(|since| *since <= now).min() {
+        Some(since) => Oldest::Since(since),
+        None if next.len() < LOOKED_AT => Oldest::Nobody,
+        None => Oldest::BehindOthers,
+    })
+}
+
+/// Who has waited longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oldest {
+    /// No job waits.
+    Nobody,
+    /// A job that has been ready since then.
+    Since(Timestamp),
+    /// Nobody among those that were looked at, which all run; whether others wait behind them is not known.
+    BehindOthers,
+}
+
+impl Oldest {
+    /// For how long it has waited; `None` if that is not known.
+    pub fn wait(self, now: Timestamp) -> Option<Duration> {
+        match self {
+            Self::Nobody => Some(Duration::ZERO),
+            Self::Since(since) => Some(now.since(since)),
+            Self::BehindOthers => None,
+        }
+    }
 }
 
 fn ready_since(job: &Job) -> Option<Timestamp> {

@@ -49,7 +49,7 @@ pub async fn show(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
         totals: totals?,
         minutes: minutes?,
         paused: paused?,
-        oldest_waiting: oldest_waiting?.map_or(Duration::ZERO, |since| now.since(since)),
+        oldest_waiting: oldest_waiting?.wait(now),
         waiting_messages: waiting_messages.ok(),
         dead_letters: dead_letters.ok(),
     };
@@ -62,15 +62,18 @@ struct Figures {
     /// The minutes of [`WINDOW`].
     minutes: Vec<Minute>,
     paused: bool,
-    /// How long the job has waited that has waited longest; see [`oldest_waiting`].
-    oldest_waiting: Duration,
+    /// How long the job has waited that has waited longest, if that is known; see [`oldest_waiting`].
+    oldest_waiting: Option<Duration>,
     /// `None` if the queue does not tell: no figure is better than a wrong one.
     waiting_messages: Option<usize>,
     dead_letters: Option<usize>,
 }
 
+/// A counter: its name, what it counts, and how much that is.
+type Counter = (&'static str, &'static str, fn(&Counts) -> u64);
+
 /// What is counted for ever, by type: the name, what it means, and where it is.
-const COUNTERS: [(&str, &str, fn(&Counts) -> u64); 7] = [
+const COUNTERS: [Counter; 7] = [
     ("dray_jobs_accepted_total", "Jobs accepted.", |counts: &Counts| counts.accepted),
     ("dray_attempts_started_total", "Attempts begun.", |counts: &Counts| counts.started),
     ("dray_attempts_retried_total", "Attempts that failed with another to follow.", |counts: &Counts| counts.retried),
@@ -119,7 +122,7 @@ impl Figures {
             Family::alone(
                 "dray_oldest_waiting_job_seconds",
                 "How long the job has waited that has waited longest, of those that the sweeper looks at next.",
-                Some(Value::Seconds(self.oldest_waiting)),
+                self.oldest_waiting.map(Value::Seconds),
             ),
         ]);
         let lately = self.lately();
@@ -299,7 +302,7 @@ mod tests {
                 minute(60_000, [("csv-generation".to_owned(), tally)]),
             ],
             paused: false,
-            oldest_waiting: Duration::from_millis(1500),
+            oldest_waiting: Some(Duration::from_millis(1500)),
             waiting_messages: Some(3),
             dead_letters: None,
         }

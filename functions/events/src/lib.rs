@@ -27,8 +27,8 @@ use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventR
 use shared::chain::Chain;
 use shared::changes::{Notice, Publisher, Recorded};
 use shared::counters::CounterStore;
-use shared::job::{Job, State};
-use shared::ports::{Clock, Inserted, JobQueue, JobStore, Message};
+use shared::job::Job;
+use shared::ports::{Clock, Inserted, JobQueue, JobStore, Message, StoreError};
 use shared_aws::telemetry::about;
 
 pub use self::stream::{StreamBatch, StreamRecord, Unreadable};
@@ -94,17 +94,15 @@ impl Events {
         for ((event, job), outcome) in events.into_iter().zip(&jobs).zip(outcomes) {
             match outcome {
                 Ok(Inserted::New) => messages.push(announcement(job)),
-                // Perhaps a process died before it could announce it.
-                Ok(Inserted::AlreadyThere(there)) if is_waiting_for_its_start(&there) => {
-                    messages.push(announcement(&there));
-                }
+                // From an earlier try. If that died before it could announce it, the sweeper does at the job's own due.
                 Ok(Inserted::AlreadyThere(_)) => {}
-                Err(error) if error.retryable() => {
-                    about(job).in_scope(|| tracing::warn!(error = %Chain(&error), "callback.not_stored"));
-                    progress.stop_at(event);
+                // Something is there under its id, and trying again would find it again.
+                Err(error @ StoreError::Unreadable(..)) => {
+                    about(job).in_scope(|| tracing::error!(error = %Chain(&error), "callback.refused"));
                 }
                 Err(error) => {
-                    about(job).in_scope(|| tracing::error!(error = %Chain(&error), "callback.refused"));
+                    about(job).in_scope(|| tracing::warn!(error = %Chain(&error), "callback.not_stored"));
+                    progress.stop_at(event);
                 }
             }
         }
@@ -130,13 +128,6 @@ impl Events {
 
 fn announcement(job: &Job) -> Message {
     Message::about(job, Duration::ZERO)
-}
-
-fn is_waiting_for_its_start(job: &Job) -> bool {
-    match job.state {
-        State::Pending { .. } => job.attempts == 0,
-        State::Processing { .. } | State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => false,
-    }
 }
 
 /// How far a batch has come.

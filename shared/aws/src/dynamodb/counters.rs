@@ -1,8 +1,8 @@
 //! The counters, in the table that holds the jobs.
 //!
 //! Sums are items to which numbers are added: for each tenant one for all time and one for each minute, each in
-//! [`LANES`] parts. Which events are in them is written down beside: the marks of all events of one second are a set in
-//! an item of that second. **One transaction adds events to the sums and their marks to the sets, on condition that none
+//! [`LANES`] parts. Which events are in them is written down beside: the marks of all events of one fifth of a second are
+//! a set in an item of that time. **One transaction adds events to the sums and their marks to the sets, on condition that none
 //! of those marks is there.** So an event is in the sums exactly if its mark is in its set:
 //!
 //! - Which set, and which mark, follows from the event alone. Batches that overlap, that are cut anew, that come again
@@ -70,7 +70,7 @@ const BATCHES_AT_ONCE: usize = 8;
 /// How often a `BatchGetItem` is asked for what it has left out.
 const ROUNDS: u32 = 5;
 
-/// The attribute that holds the marks of a second.
+/// The attribute that holds the marks of a fifth of a second.
 const MARKS: &str = "marks";
 
 /// Stands for all tenants but the one of a deployment that does not tell its callers apart: where there is only that
@@ -91,11 +91,12 @@ impl CounterStore for DynamoStore {
 
     async fn totals(&self, tenant: Option<&Tenant>) -> Result<Totals, StoreError> {
         let mut totals = Totals::default();
-        for item in self.find_sums(sums_of(tenant, &[Span::Ever]), true).await? {
-            for (job_type, field, by) in numbers(&item) {
+        let mut add = |item: &Attributes| {
+            for (job_type, field, by) in numbers(item) {
                 totals.by_type.entry(job_type.to_owned()).or_default().add(field, by);
             }
-        }
+        };
+        self.add_sums(sums_of(tenant, &[Span::Ever]), true, &mut add).await?;
         Ok(totals)
     }
 
@@ -109,13 +110,14 @@ impl CounterStore for DynamoStore {
         let begun = std::iter::successors(Some(first), |minute| Some(*minute + MINUTE));
         let spans: Vec<_> = begun.take_while(|minute| *minute < to).map(Span::Minute).collect();
         let mut minutes: BTreeMap<Timestamp, BTreeMap<String, Tally>> = BTreeMap::new();
-        for item in self.find_sums(sums_of(tenant, &spans), false).await? {
-            let Some(begins_at) = minute_in(&item) else { continue };
+        let mut add = |item: &Attributes| {
+            let Some(begins_at) = minute_in(item) else { return };
             let by_type = minutes.entry(begins_at).or_default();
-            for (job_type, field, by) in numbers(&item) {
+            for (job_type, field, by) in numbers(item) {
                 by_type.entry(job_type.to_owned()).or_default().add(field, by);
             }
-        }
+        };
+        self.add_sums(sums_of(tenant, &spans), false, &mut add).await?;
         Ok(minutes.into_iter().map(|(begins_at, by_type)| Minute { begins_at, by_type }).collect())
     }
 }
@@ -155,10 +157,15 @@ impl DynamoStore {
         }
     }
 
-    /// Those of these items that there are, in any order. As they are now, for twice the read units, if `consistent`.
-    async fn find_sums(&self, sums: Vec<Sum>, consistent: bool) -> Result<Vec<Attributes>, StoreError> {
+    /// Gives `add` those of these items that there are, in any order. As they are now, for twice the read units, if
+    /// `consistent`. Few are held at a time: two days have more than ten thousand of them.
+    async fn add_sums(
+        &self,
+        sums: Vec<Sum>,
+        consistent: bool,
+        add: &mut (dyn FnMut(&Attributes) + Send),
+    ) -> Result<(), StoreError> {
         let keys: Vec<_> = sums.iter().map(|sum| Attributes::from([("id".to_owned(), text(sum.id()))])).collect();
-        let mut found = vec![];
         for some in keys.chunks(BATCH * BATCHES_AT_ONCE) {
             let mut looks = JoinSet::new();
             for batch in some.chunks(BATCH) {
@@ -166,10 +173,11 @@ impl DynamoStore {
                 looks.spawn(async move { store.find_batch(batch, consistent).await });
             }
             while let Some(batch) = looks.join_next().await {
-                found.extend(batch.map_err(|error| StoreError::Unavailable(error.into()))??);
+                let batch = batch.map_err(|error| StoreError::Unavailable(error.into()))??;
+                batch.iter().for_each(&mut *add);
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// A sum with a part left out would be wrong, so all are read or none.
@@ -203,7 +211,7 @@ fn fitting(events: &[&Recorded]) -> usize {
 /// What one transaction writes.
 #[derive(Default)]
 struct Plan {
-    /// The marks to be added, by the second in which their events happened.
+    /// The marks to be added, by the fifth of a second in which their events happened.
     marks: BTreeMap<i64, BTreeSet<Mark>>,
     /// What is to be added to which attribute of which sum.
     sums: BTreeMap<Sum, BTreeMap<String, i64>>,
@@ -214,7 +222,7 @@ impl Plan {
     fn of(events: &[&Recorded], lane: u8) -> Self {
         let mut plan = Self::default();
         for event in events {
-            if plan.marks.entry(event.at.as_secs()).or_default().insert(event.id.mark()) {
+            if plan.marks.entry(fifth_of(event.at)).or_default().insert(event.id.mark()) {
                 plan.add(event, lane);
             }
         }
@@ -238,11 +246,11 @@ impl Plan {
         self.marks.len() + self.sums.len()
     }
 
-    /// The marks first, second by second, and then the sums.
+    /// The marks first, fifth by fifth, and then the sums.
     fn to_items(&self, table: &str, now: Timestamp) -> Result<Vec<TransactWriteItem>, StoreError> {
         let mut items = vec![];
-        for (second, marks) in &self.marks {
-            items.push(update(Update::builder().table_name(table).key("id", text(marks_id(*second))), |update| {
+        for (fifth, marks) in &self.marks {
+            items.push(update(Update::builder().table_name(table).key("id", text(marks_id(*fifth))), |update| {
                 let each: Vec<_> = (0..marks.len()).map(|index| format!("contains(#marks, :m{index})")).collect();
                 let blobs = marks.iter().map(|mark| Blob::new(mark.as_slice()));
                 let values =
@@ -340,9 +348,15 @@ fn minute_in(item: &Attributes) -> Option<Timestamp> {
     id.split('#').nth(2).and_then(Timestamp::parse_rfc3339)
 }
 
-/// The id of the item that says which events of this second have been counted.
-fn marks_id(second: i64) -> String {
-    format!("counted#{}", Timestamp::from_millis(second * 1000))
+/// The fifth of a second that a time is in, as the milliseconds at which it began: so many marks are in one item that it
+/// stays small, and so cheap to write, at thousands of events a second.
+fn fifth_of(time: Timestamp) -> i64 {
+    time.as_millis().div_euclid(200) * 200
+}
+
+/// The id of the item that says which events of this fifth of a second have been counted.
+fn marks_id(fifth: i64) -> String {
+    format!("counted#{}", Timestamp::from_millis(fifth))
 }
 
 /// Whose sums an event of this tenant is added to.
