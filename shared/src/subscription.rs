@@ -485,6 +485,14 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_or_callback_url_that_depends_on_the_event_is_not_checked_before_it() {
+        let spaced = r#"{"type":"csv-generation","payload":{"a":1},"tags":["{{ data.tag }}"]}"#;
+        assert!(define(spaced).is_ok(), "white space within a placeholder is not in the tag");
+        let address = r#"{"type":"csv-generation","payload":{"a":1},"callback_url":"{{data.url}}"}"#;
+        assert!(define(address).is_ok(), "the event may have the whole address");
+    }
+
+    #[test]
     fn the_same_definition_changes_nothing() {
         let first = subscription(EMAIL);
         assert_eq!(first.redefined(&define(EMAIL).expect("fits"), LATER), None);
