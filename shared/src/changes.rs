@@ -99,19 +99,7 @@ fn attempt_began(history: &[Event]) -> Option<Timestamp> {
         {
             began = Some(*at);
         }
-        resumes = match event {
-            Event::Yielded { .. } => true,
-            Event::Rescheduled { .. } => resumes,
-            Event::Accepted { .. }
-            | Event::Started { .. }
-            | Event::Retrying { .. }
-            | Event::Completed { .. }
-            | Event::Failed { .. }
-            | Event::CancelRequested { .. }
-            | Event::Cancelled { .. }
-            | Event::Lapsed { .. }
-            | Event::Redriven { .. } => false,
-        };
+        resumes = event.leaves_resuming(resumes);
     }
     began
 }

@@ -103,6 +103,24 @@ impl Event {
             | Self::Redriven { at, .. } => *at,
         }
     }
+
+    /// Whether a start that came next would go on with the attempt before it, as after a yield; `before` is the
+    /// same of the events before this one.
+    pub(crate) fn leaves_resuming(&self, before: bool) -> bool {
+        match self {
+            Self::Yielded { .. } => true,
+            Self::Rescheduled { .. } => before,
+            Self::Accepted { .. }
+            | Self::Started { .. }
+            | Self::Retrying { .. }
+            | Self::Completed { .. }
+            | Self::Failed { .. }
+            | Self::CancelRequested { .. }
+            | Self::Cancelled { .. }
+            | Self::Lapsed { .. }
+            | Self::Redriven { .. } => false,
+        }
+    }
 }
 
 /// What a history says about its job. [`crate::job::Job::summary`] says the same from the job's own fields.
@@ -178,19 +196,7 @@ fn follow(mut so_far: Summary, event: &Event) -> Option<Summary> {
         | Event::Cancelled { .. }
         | Event::Rescheduled { .. } => {}
     }
-    so_far.resumes = match event {
-        Event::Yielded { .. } => true,
-        Event::Rescheduled { .. } => so_far.resumes,
-        Event::Accepted { .. }
-        | Event::Started { .. }
-        | Event::Retrying { .. }
-        | Event::Completed { .. }
-        | Event::Failed { .. }
-        | Event::CancelRequested { .. }
-        | Event::Cancelled { .. }
-        | Event::Lapsed { .. }
-        | Event::Redriven { .. } => false,
-    };
+    so_far.resumes = event.leaves_resuming(so_far.resumes);
     Some(so_far)
 }
 

@@ -10,14 +10,15 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
 use shared::counters::MemoryCounters;
-use shared::id::JobId;
+use shared::id::{JobId, LeaseToken};
 use shared::job::Job;
 use shared::memory::{ManualClock, MemoryQueue, MemoryStore, SeededEntropy};
-use shared::ports::{Clock, JobQueue, JobStore, Message, Receipt};
+use shared::ports::{Changed, Clock, JobQueue, JobStore, Message, Receipt};
 use shared::retry::RetryPolicy;
 use shared::schedules::MemorySchedules;
 use shared::subscriptions::MemorySubscriptions;
 use shared::time::Timestamp;
+use shared::transition::{Change, Fence};
 use shared_aws::settings::{AuthMode, WorkerSettings};
 use sweeper::{Sweeper, Swept};
 use tempfile::TempDir;
@@ -180,6 +181,16 @@ impl World {
     /// The job as it is stored.
     pub async fn job(&self, id: JobId) -> Job {
         self.store.find(id).await.expect("memory answers").expect("the job is stored")
+    }
+
+    /// A worker with a minute left claims the job, and is heard of no more unless the caller speaks for it.
+    pub async fn claim(&self, id: JobId) -> Fence {
+        let token = LeaseToken::new([1; 8]);
+        let claim = Change::Claim { now: self.clock.now(), token, time_left: Duration::from_secs(60) };
+        match self.store.change_if_allowed(id, &claim).await.expect("memory answers") {
+            Changed::Applied(job) => Fence { attempt: job.attempts, token },
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Lets the worker have one batch, if there are messages. Gives how many records it had.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
-use shared::id::{JobId, LeaseToken};
+use shared::id::JobId;
 use shared::job::{Job, Status};
 use shared::json::Json;
 use shared::ports::{Changed, Clock, JobStore};
-use shared::transition::{Change, Fence, MOST_EVENTS};
+use shared::transition::{Change, MOST_EVENTS};
 use tests::world::{Answer, World};
 
 const ALICE: &str = r#"{"type":"csv-generation","payload":{"name":"Alice","score":95}}"#;
@@ -33,16 +33,6 @@ async fn ended(world: &World, body: &str) -> JobId {
     while world.deliver().await > 0 {}
     assert!(world.job(id).await.status().is_terminal());
     id
-}
-
-/// A worker claims the job, and is heard of no more.
-async fn claim(world: &World, id: JobId) -> Fence {
-    let token = LeaseToken::new([1; 8]);
-    let claim = Change::Claim { now: world.clock.now(), token, time_left: MINUTE };
-    match world.store.change_if_allowed(id, &claim).await.expect("memory answers") {
-        Changed::Applied(job) => Fence { attempt: job.attempts, token },
-        other => panic!("{other:?}"),
-    }
 }
 
 /// What has happened to the job, as the API tells it.
@@ -94,7 +84,7 @@ async fn a_job_that_waits_for_its_next_attempt_is_cancelled_at_once_too() {
 async fn a_running_job_is_asked_to_stop_and_has_no_other_attempt() {
     let world = World::new();
     let id = world.submit(ALICE).await;
-    claim(&world, id).await;
+    world.claim(id).await;
     for _ in 0..2 {
         let answer = act(&world, id, "cancel", "").await;
         let expected = json!({ "job_id": id, "status": "processing", "cancel_requested": true, "run_at": null });
@@ -116,7 +106,7 @@ async fn a_running_job_is_asked_to_stop_and_has_no_other_attempt() {
 async fn a_running_job_that_was_asked_to_stop_may_complete_all_the_same() {
     let world = World::new();
     let id = world.submit(ALICE).await;
-    let fence = claim(&world, id).await;
+    let fence = world.claim(id).await;
     assert_eq!(act(&world, id, "cancel", "").await.status, StatusCode::ACCEPTED);
     let completed = Change::Complete { now: world.clock.now(), fence, result: Json::of(&1).expect("a number") };
     let changed = world.store.change_if_allowed(id, &completed).await.expect("memory answers");
@@ -227,7 +217,7 @@ async fn a_job_that_has_not_failed_can_not_be_tried_again() {
     let world = World::new();
     let completed = ended(&world, ALICE).await;
     let (pending, running) = (world.submit(ALICE).await, world.submit(ALICE).await);
-    claim(&world, running).await;
+    world.claim(running).await;
     for (id, status) in [(completed, "completed"), (pending, "pending"), (running, "processing")] {
         let before = world.job(id).await;
         let answer = act(&world, id, "retry", "{}").await;
@@ -249,7 +239,7 @@ async fn to_ask_again_for_a_retry_changes_nothing_until_the_job_has_ended_again(
         assert_eq!((again.status, &again.body), (StatusCode::ACCEPTED, &first.body));
     }
     assert_eq!(world.job(id).await, waiting);
-    let fence = claim(&world, id).await;
+    let fence = world.claim(id).await;
     let again = act(&world, id, "retry", "{}").await;
     assert_eq!((again.status, &again.body["status"]), (StatusCode::ACCEPTED, &json!("processing")));
 
@@ -370,7 +360,7 @@ async fn a_job_that_does_not_wait_can_not_be_given_another_time() {
     let world = World::new();
     let (completed, failed) = (ended(&world, ALICE).await, ended(&world, FAILING_ONCE).await);
     let (running, cancelled) = (world.submit(ALICE).await, world.submit(ALICE).await);
-    claim(&world, running).await;
+    world.claim(running).await;
     act(&world, cancelled, "cancel", "").await;
     let all = [(completed, "completed"), (failed, "failed"), (running, "processing"), (cancelled, "cancelled")];
     for (id, status) in all {
@@ -461,7 +451,7 @@ async fn a_job_that_expires_after_its_worker_died_is_not_started_again() {
     let world = World::new();
     let id = world.submit(&alice(EXPIRING)).await;
     world.queue.receive().expect("a message, which dies with its worker");
-    claim(&world, id).await;
+    world.claim(id).await;
     world.clock.advance(MINUTE + SECOND);
     assert_eq!(world.sweep().await.ended, 1);
     has_lapsed(&world, id, 1, &["accepted", "started", "lapsed"]).await;
@@ -483,7 +473,7 @@ async fn a_job_that_was_started_in_time_may_end_after_it() {
     let world = World::new();
     let id = world.submit(&alice(EXPIRING)).await;
     world.clock.advance(SECOND * 29);
-    let fence = claim(&world, id).await;
+    let fence = world.claim(id).await;
     world.clock.advance(SECOND * 10);
     let completed = Change::Complete { now: world.clock.now(), fence, result: Json::of(&1).expect("a number") };
     let changed = world.store.change_if_allowed(id, &completed).await.expect("memory answers");

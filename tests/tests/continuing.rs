@@ -9,11 +9,11 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::SqsEvent;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use shared::id::{JobId, LeaseToken};
+use shared::id::JobId;
 use shared::job::{Job, Status};
 use shared::json::Json;
 use shared::ports::{Changed, Clock, JobQueue, JobStore};
-use shared::transition::{Change, Fence};
+use shared::transition::Change;
 use tests::world::{World, body, record};
 use tokio::time::Instant;
 use worker::Isolation;
@@ -54,16 +54,6 @@ async fn work(world: &World) {
     let answer = Arc::clone(&world.worker).handle(event, SECOND * 30).await.expect("an answer");
     if answer.batch_item_failures.is_empty() {
         world.queue.acknowledge(&delivery.receipt);
-    }
-}
-
-/// A worker claims the job, and is heard of no more unless the test speaks for it.
-async fn claim(world: &World, id: JobId) -> Fence {
-    let token = LeaseToken::new([1; 8]);
-    let claim = Change::Claim { now: world.clock.now(), token, time_left: MINUTE };
-    match world.store.change_if_allowed(id, &claim).await.expect("memory answers") {
-        Changed::Applied(job) => Fence { attempt: job.attempts, token },
-        other => panic!("{other:?}"),
     }
 }
 
@@ -130,7 +120,7 @@ async fn when_a_worker_dies_the_next_attempt_goes_on_at_the_latest_checkpoint() 
     let checkpoint = world.job(id).await.checkpoint;
     let lost = world.queue.receive().expect("a message");
     world.queue.acknowledge(&lost.receipt);
-    claim(&world, id).await;
+    world.claim(id).await;
     world.clock.advance(MINUTE + SECOND);
     assert_eq!(world.sweep().await.sent, 1);
     let rescued = world.job(id).await;
@@ -148,7 +138,7 @@ async fn a_job_that_goes_on_more_often_than_its_message_may_come_gets_another_me
     let id = world.submit(r#"{"type":"rehearsal","payload":{},"max_attempts":1}"#).await;
     for number in 0..12 {
         let delivery = world.queue.receive().expect("a message");
-        let fence = claim(&world, id).await;
+        let fence = world.claim(id).await;
         let checkpoint = Json::of(&number).expect("a number");
         let made_way = Change::Yield { now: world.clock.now(), fence, checkpoint };
         let changed = world.store.change_if_allowed(id, &made_way).await.expect("memory answers");
@@ -209,7 +199,7 @@ async fn a_job_that_asks_hears_of_a_cancel_and_stops_early() {
 async fn a_job_that_was_cancelled_while_it_waited_to_go_on_begins_another_attempt_when_it_is_tried_again() {
     let world = world();
     let id = world.submit(r#"{"type":"rehearsal","payload":{}}"#).await;
-    let fence = claim(&world, id).await;
+    let fence = world.claim(id).await;
     let made_way = Change::Yield { now: world.clock.now(), fence, checkpoint: Json::of(&1).expect("a number") };
     world.store.change_if_allowed(id, &made_way).await.expect("memory answers");
     for verb in ["cancel", "retry"] {

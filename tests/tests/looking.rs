@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use shared::id::{JobId, LeaseToken};
+use shared::id::JobId;
 use shared::json::Json;
-use shared::ports::{Changed, Clock, JobStore};
-use shared::transition::{Change, Fence};
+use shared::ports::{Clock, JobStore};
+use shared::transition::Change;
 use tests::world::{Answer, World};
 use tokio::time::Instant;
 use worker::Isolation;
@@ -37,16 +37,6 @@ async fn submit_all<const N: usize>(world: &World, bodies: [&str; N]) -> [JobId;
         world.clock.advance(SECOND);
     }
     ids.try_into().expect("one for each")
-}
-
-/// A worker claims the job, and is heard of no more.
-async fn claim(world: &World, id: JobId) -> Fence {
-    let token = LeaseToken::new([1; 8]);
-    let claim = Change::Claim { now: world.clock.now(), token, time_left: Duration::from_secs(60) };
-    match world.store.change_if_allowed(id, &claim).await.expect("memory answers") {
-        Changed::Applied(job) => Fence { attempt: job.attempts, token },
-        other => panic!("{other:?}"),
-    }
 }
 
 /// The ids of a list, as they stand there.
@@ -102,7 +92,7 @@ async fn a_list_can_be_narrowed_by_status_type_and_tag() {
     while world.deliver().await > 0 {}
     let [d, e, f] = submit_all(&world, [ALICE, ALICE, FAILING]).await;
     world.post(&format!("/jobs/{e}/cancel"), &[], "").await;
-    claim(&world, f).await;
+    world.claim(f).await;
     let cases: [(&str, &[JobId]); 15] = [
         ("", &[f, e, d, c, b, a]),
         ("?status=completed", &[c, a]),
@@ -290,7 +280,7 @@ async fn eventful(world: &World) -> JobId {
     let id = world.submit(r#"{"type":"rehearsal","payload":{"attempts":["succeed","fail","succeed"]}}"#).await;
     world.clock.advance(SECOND * 5);
     world.queue.receive().expect("a message, which dies with its worker");
-    claim(world, id).await;
+    world.claim(id).await;
     world.clock.advance(SECOND * 70);
     world.sweep().await;
     world.pass(SECOND * 30).await;
@@ -414,7 +404,7 @@ async fn a_job_waits_for_its_next_attempt() {
 async fn a_job_runs_or_its_worker_has_died() {
     let world = World::new();
     let id = world.submit(ALICE).await;
-    claim(&world, id).await;
+    world.claim(id).await;
     let told = why(&world, id).await;
     let lease_until = "2027-01-15T08:00:35.000Z"; // the timeout, 30 s, and the margin, 5 s
     assert_eq!(gist(&told), ("running", Some(lease_until), None), "{told}");
@@ -431,7 +421,7 @@ async fn a_job_runs_or_its_worker_has_died() {
 async fn a_job_that_has_made_way_waits_to_go_on() {
     let world = World::new();
     let id = world.submit(ALICE).await;
-    let fence = claim(&world, id).await;
+    let fence = world.claim(id).await;
     let checkpoint = Json::of(&7).expect("a number");
     let made_way = Change::Yield { now: world.clock.now(), fence, checkpoint };
     world.store.change_if_allowed(id, &made_way).await.expect("memory answers");
@@ -457,7 +447,7 @@ async fn a_pause_is_why_no_waiting_job_starts_but_not_why_others_are_where_they_
     let ended = world.submit(ALICE).await;
     world.deliver().await;
     let running = world.submit(ALICE).await;
-    claim(&world, running).await;
+    world.claim(running).await;
     let (ready, later) = (world.submit(ALICE).await, world.submit(&alice(r#""delay_seconds":60"#)).await);
     world.post("/queue/pause", &[], "").await;
     for (id, reason) in [(ready, "paused"), (later, "paused"), (running, "running"), (ended, "ended")] {

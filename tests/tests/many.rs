@@ -5,10 +5,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
-use shared::id::{JobId, LeaseToken};
+use shared::id::JobId;
 use shared::job::{State, Status};
-use shared::ports::{Changed, Clock, JobQueue, JobStore};
-use shared::transition::Change;
+use shared::ports::{Clock, JobQueue};
 use tests::world::{Answer, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -260,10 +259,7 @@ async fn all_jobs_that_fit_are_cancelled_page_by_page_and_no_other() {
     let wanted = submit_all(&world, &[csv(1, ""), csv(2, "")]).await;
     let reds: Vec<_> = (3..8).map(|number| csv(number, red)).collect();
     let unwanted = submit_all(&world, &reds).await;
-    let token = LeaseToken::new([1; 8]);
-    let claim = Change::Claim { now: world.clock.now(), token, time_left: Duration::from_secs(60) };
-    let claimed = world.store.change_if_allowed(unwanted[2], &claim).await.expect("memory answers");
-    assert!(matches!(claimed, Changed::Applied(_)), "{claimed:?}");
+    world.claim(unwanted[2]).await;
 
     let answers = bulk_to_the_end(&world, "cancel", json!({ "filter": { "tag": "red" }, "limit": 2 })).await;
     assert_eq!((answers[0]["matched"].as_u64(), answers[0]["dry_run"].as_bool()), (Some(2), Some(false)));

@@ -71,8 +71,7 @@ impl<'a> Item<'a> {
     pub fn follow(&mut self, event: &'a Event) {
         self.history += ELEMENT + event_bytes(event);
         self.latest = Some(event.at());
-        self.resumes =
-            matches!(event, Event::Yielded { .. }) || (self.resumes && matches!(event, Event::Rescheduled { .. }));
+        self.resumes = event.leaves_resuming(self.resumes);
         self.cancel_requested = matches!(event, Event::CancelRequested { .. });
         match event {
             Event::Accepted { .. } | Event::CancelRequested { .. } | Event::Rescheduled { .. } => {}
