@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::functions::NAMES;
+
 /// Reads along in the logs of all functions, from their present ends on, and gives `tell` the lines for people. Never
 /// returns.
 pub async fn follow(logs: PathBuf, tell: impl Fn(&str)) {
-    let mut tails: Vec<_> =
-        ["api", "worker", "sweeper", "events"].map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).into();
+    let mut tails: Vec<_> = NAMES.map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).into();
     loop {
         for tail in &mut tails {
             for line in tail.new_lines() {

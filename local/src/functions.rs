@@ -12,7 +12,7 @@ use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 /// The binaries that `template.yaml` deploys.
-const NAMES: [&str; 4] = ["api", "worker", "sweeper", "events"];
+pub(crate) const NAMES: [&str; 4] = ["api", "worker", "sweeper", "events"];
 
 /// One function, packed.
 pub struct Function {

@@ -106,7 +106,7 @@ impl Event {
 
     /// Whether a start that came next would go on with the attempt before it, as after a yield; `before` is the
     /// same of the events before this one.
-    pub(crate) fn leaves_resuming(&self, before: bool) -> bool {
+    pub fn leaves_resuming(&self, before: bool) -> bool {
         match self {
             Self::Yielded { .. } => true,
             Self::Rescheduled { .. } => before,

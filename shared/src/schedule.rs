@@ -243,10 +243,7 @@ fn check_job(job: &RawValue, now: Timestamp) -> Result<(), Rejection> {
     if !job.get().starts_with('{') {
         return Err(InvalidField::new("job", "must be an object").into());
     }
-    Submission::parse(job.get().as_bytes(), now).map_err(|rejection| match rejection {
-        Rejection::NotJson(_) => rejection,
-        Rejection::Field(invalid) => Rejection::Field(invalid.within("job")),
-    })?;
+    Submission::parse(job.get().as_bytes(), now).map_err(|rejection| rejection.within("job"))?;
     let OwnTime { delay_seconds, run_at, expires_at } = read_fields(job.get())?;
     for (field, given) in [("delay_seconds", delay_seconds), ("run_at", run_at), ("expires_at", expires_at)] {
         if given.is_some() {

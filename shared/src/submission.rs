@@ -65,6 +65,16 @@ pub enum Rejection {
     Field(#[from] InvalidField),
 }
 
+impl Rejection {
+    /// The same of a submission that stands in the field `parent` of the body.
+    pub(crate) fn within(self, parent: &str) -> Self {
+        match self {
+            Self::NotJson(_) => self,
+            Self::Field(invalid) => Self::Field(invalid.within(parent)),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body<'a> {

@@ -277,10 +277,7 @@ impl Definition {
         let within_job = |invalid: InvalidField| invalid.within("job");
         let job_body: JobBody<'_> = read_fields(job).map_err(within_job)?;
         let template = Template::parse(Json::from(body.job)).map_err(within_job)?;
-        let job_type = check(job_body, now).map_err(|rejection| match rejection {
-            Rejection::NotJson(_) => rejection,
-            Rejection::Field(invalid) => Rejection::Field(invalid.within("job")),
-        })?;
+        let job_type = check(job_body, now).map_err(|rejection| rejection.within("job"))?;
         Ok(Self { event_type, job_type, job: template })
     }
 }

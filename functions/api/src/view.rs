@@ -287,13 +287,9 @@ pub fn history(events: &[Event]) -> Vec<EventView> {
             Event::Accepted { at: _, not_before } => ("accepted", None, *not_before),
             Event::Started { at: _ } => {
                 attempt += u32::from(!resumes);
-                resumes = false;
                 ("started", None, None)
             }
-            Event::Yielded { at: _ } => {
-                resumes = true;
-                ("yielded", None, None)
-            }
+            Event::Yielded { at: _ } => ("yielded", None, None),
             Event::Retrying { at: _, error, not_before } => ("retrying", Some(error.clone()), Some(*not_before)),
             Event::Completed { at: _ } => ("completed", None, None),
             Event::Failed { at: _, error } => ("failed", Some(error.clone()), None),
@@ -301,11 +297,9 @@ pub fn history(events: &[Event]) -> Vec<EventView> {
             Event::Cancelled { at: _ } => ("cancelled", None, None),
             Event::Lapsed { at: _ } => ("lapsed", Some(LAPSED.to_owned()), None),
             Event::Rescheduled { at: _, not_before } => ("rescheduled", None, Some(*not_before)),
-            Event::Redriven { at: _, not_before } => {
-                resumes = false;
-                ("redriven", None, Some(*not_before))
-            }
+            Event::Redriven { at: _, not_before } => ("redriven", None, Some(*not_before)),
         };
+        resumes = event.leaves_resuming(resumes);
         views.push(EventView { event: name, at: event.at(), attempt: (attempt > 0).then_some(attempt), error, run_at });
     }
     views

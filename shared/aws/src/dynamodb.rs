@@ -75,9 +75,7 @@ impl JobStore for DynamoStore {
     }
 
     async fn find(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        let get = self.client.get_item().table_name(&self.table).key("id", AttributeValue::S(id.to_string()));
-        let found = get.consistent_read(true).send().await.map_err(no_answer)?;
-        found.item.map(read).transpose()
+        self.find_item(&id.to_string()).await?.map(read).transpose()
     }
 
     async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError> {

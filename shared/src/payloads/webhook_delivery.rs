@@ -7,6 +7,7 @@ use url::Url;
 use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
 use crate::json::Json;
+use crate::subscription::EventType;
 
 /// One event and who shall hear of it.
 #[derive(Debug, Deserialize)]
@@ -24,9 +25,6 @@ pub struct WebhookDelivery {
 
 /// The longest URL of a receiver, in bytes.
 const LONGEST_URL: usize = 2048;
-
-/// The longest name of a kind of event, in bytes.
-const LONGEST_EVENT_TYPE: usize = 128;
 
 impl Payload for WebhookDelivery {
     const NAME: &'static str = "webhook-delivery";
@@ -48,11 +46,7 @@ impl Payload for WebhookDelivery {
     fn parse(json: &str) -> Result<Self, InvalidField> {
         let delivery: Self = read_fields(json)?;
         if let Some(event_type) = &delivery.event_type {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-            if event_type.is_empty() || event_type.len() > LONGEST_EVENT_TYPE || !event_type.bytes().all(fits) {
-                let form = format!("must be 1 to {LONGEST_EVENT_TYPE} letters, digits, `.`, `_` or `-`");
-                return Err(InvalidField::new("event_type", form));
-            }
+            EventType::parse(event_type)?;
         }
         Ok(delivery)
     }

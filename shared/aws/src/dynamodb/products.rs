@@ -16,9 +16,7 @@ use super::{DynamoStore, no_answer};
 impl Products for DynamoStore {
     async fn find(&self, tenant: &Tenant, id: ProductId) -> Result<Option<Product>, StoreError> {
         let key = Product::key(tenant, id);
-        let get = self.client.get_item().table_name(&self.table).key("id", text(key.clone()));
-        let found = get.consistent_read(true).send().await.map_err(no_answer)?;
-        let product = found.item.map(from_item).transpose();
+        let product = self.find_item(&key).await?.map(from_item).transpose();
         product.map_err(|error| StoreError::Unreadable(key, error.into()))
     }
 
