@@ -426,6 +426,13 @@ mod tests {
     }
 
     #[test]
+    fn the_mark_of_an_event_is_the_beginning_of_its_digest() {
+        let id = EventId { job_id: JobId::at(START, [7; 10]), index: 7 };
+        let digest = hex::encode(Sha256::digest("01a3185c-5000-7707-8707-070707070707.7"));
+        assert_eq!(hex::encode(id.mark()), digest[..20]);
+    }
+
+    #[test]
     fn a_history_that_no_job_can_have_is_refused() {
         let history = vec![Event::Accepted { at: at(0), not_before: None }, Event::Completed { at: at(1) }];
         assert!(change(history, 0).new_events().is_err());

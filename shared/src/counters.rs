@@ -48,10 +48,10 @@ pub trait CounterStore: Send + Sync {
 /// How long it is remembered at least which events have been counted: twice as long as a stream keeps its records, and so
 /// as it may deliver one again.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html>
-pub const REMEMBERED: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+pub const REMEMBERED: Duration = Duration::from_hours(48);
 
 /// How long minutes are kept.
-pub const KEPT: Duration = Duration::from_secs(48 * 60 * 60);
+pub const KEPT: Duration = Duration::from_hours(48);
 
 /// Something that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -317,6 +317,30 @@ mod tests {
         }
         for unknown in ["", "slept", "ran", "ran#", "ran#496", "slept#1", "completed#1"] {
             assert_eq!(unknown.parse::<Field>(), Err(UnknownField), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn totals_have_all_fields_but_durations() {
+        assert!(Field::PLAIN.iter().all(|(field, _)| field.is_in_totals()));
+        let range = Bucket::of(Duration::from_secs(7));
+        assert!(![Field::Ran(range), Field::Waited(range)].into_iter().any(Field::is_in_totals));
+    }
+
+    #[test]
+    fn adding_counts_together_adds_each_to_its_own() {
+        let range = Bucket::of(Duration::from_secs(7));
+        let durations = [Field::Ran(range), Field::Waited(range)];
+        for field in Field::PLAIN.into_iter().map(|(field, _)| field).chain(durations) {
+            let of = |by| {
+                let mut tally = Tally::default();
+                tally.add(field, by);
+                tally
+            };
+            let mut sum = of(3);
+            sum.merge(&of(4));
+            assert_eq!(sum, of(7), "{field}");
+            assert_ne!(sum, of(3), "{field}");
         }
     }
 

@@ -94,7 +94,7 @@ impl Tag {
 }
 
 /// How long a job is kept after it has ended.
-pub const KEEP_ENDED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const KEEP_ENDED: Duration = Duration::from_hours(30 * 24);
 
 /// Where a job stands, with what is true only there.
 #[derive(Clone, Debug, PartialEq, Eq)]

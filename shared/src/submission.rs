@@ -23,7 +23,7 @@ pub const MOST_ATTEMPTS: u32 = 10;
 pub const LONGEST_TIMEOUT_SECONDS: u32 = 50;
 
 /// How far ahead a job may be accepted.
-pub const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+pub const LONGEST_DELAY: Duration = Duration::from_hours(366 * 24);
 
 /// The most tags a job may have.
 pub const MOST_TAGS: usize = 10;

@@ -136,7 +136,7 @@ async fn store_contract(aws_url: &str) {
     shared::contract::job_store(&store).await;
     shared::contract::switch(&store).await;
     shared::contract::products(&store).await;
-    shared::quota::contract(&store).await;
+    shared::quota::contract::quota_store(&store).await;
     shared::schedules::contract::schedule_store(&store).await;
     shared::subscriptions::contract::subscription_store(&store).await;
 }

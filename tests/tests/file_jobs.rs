@@ -64,7 +64,7 @@ async fn old_files_are_cleaned_away() {
     result_of(&world, made).await;
     let file = world.folder.path().join(format!("output/{made}.csv"));
     // The world's clock stands still in 2027, ahead of the machine's.
-    let day = Duration::from_secs(24 * 60 * 60);
+    let day = Duration::from_hours(24);
     let set = |time| std::fs::File::options().write(true).open(&file).expect("opens").set_modified(time).expect("set");
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_000);
     for (age, cleaned) in [(day * 29, 0), (day * 31, 1)] {

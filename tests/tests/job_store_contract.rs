@@ -10,6 +10,6 @@ async fn the_dynamodb_store_keeps_its_contracts() {
     shared::contract::job_store(&store).await;
     shared::contract::switch(&store).await;
     shared::contract::products(&store).await;
-    shared::quota::contract(&store).await;
+    shared::quota::contract::quota_store(&store).await;
     shared::schedules::contract::schedule_store(&store).await;
 }

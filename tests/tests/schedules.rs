@@ -17,7 +17,7 @@ use tests::world::{Answer, World};
 const JOB: &str = r#"{"type":"csv-generation","payload":{"name":"Alice","score":95}}"#;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 
 fn body(cron: &str) -> String {
     format!(r#"{{"cron":"{cron}","job":{JOB}}}"#)

@@ -470,7 +470,7 @@ async fn without_a_quota_there_is_no_limit() {
 #[tokio::test]
 async fn the_dynamodb_store_keeps_the_contract_of_quotas() {
     let table = Table::start().await;
-    shared::quota::contract(&DynamoStore::with_client(table.client(), NAME.to_owned())).await;
+    shared::quota::contract::quota_store(&DynamoStore::with_client(table.client(), NAME.to_owned())).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub const MOST_HOURS: u32 = 744;
 
 /// The longest time that can be asked for: 92 days. Jobs are kept for [`crate::job::KEEP_ENDED`] after their end.
-pub const LONGEST_PERIOD: Duration = Duration::from_secs(92 * 24 * 60 * 60);
+pub const LONGEST_PERIOD: Duration = Duration::from_hours(92 * 24);
 
 /// Of which time the report is: the jobs that were accepted in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
