@@ -228,11 +228,11 @@ const ROUNDS: usize = 4;
 const AN_ATTEMPT_TAKES: Duration = Duration::from_millis(100);
 
 /// How long all jobs may take to end: longer than any wait between two looks of the sweeper.
-const PATIENCE: Duration = Duration::from_secs(4 * 60 * 60);
+const PATIENCE: Duration = Duration::from_hours(4);
 
 /// How long after that the dead letters are looked at: a message may be received twelve times, 360 s apart, before it is
 /// one.
-const CALM: Duration = Duration::from_secs(2 * 60 * 60);
+const CALM: Duration = Duration::from_hours(2);
 
 /// The worker under one event source.
 struct Run {

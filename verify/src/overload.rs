@@ -20,7 +20,7 @@ use crate::summary::Line;
 use crate::virtual_time::in_virtual_time;
 
 /// How long no worker runs once all jobs are queued.
-const WORKER_IS_OFF: Duration = Duration::from_secs(30 * 60);
+const WORKER_IS_OFF: Duration = Duration::from_mins(30);
 
 /// How long after another two jobs are submitted.
 const SUBMISSIONS_APART: Duration = Duration::from_millis(1);

@@ -39,7 +39,7 @@ pub struct Outcome {
 }
 
 /// How long after the storm everything must have ended: longer than any wait between two looks of the sweeper.
-const CALM: Duration = Duration::from_secs(4 * 60 * 60);
+const CALM: Duration = Duration::from_hours(4);
 
 /// How long after another two clients come at most, in milliseconds: usually, and where there shall be much to sweep for
 /// a long time.
@@ -74,7 +74,7 @@ async fn live_through(plan: Plan) -> Outcome {
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
     // A failed job's message is on its way to the dead-letter queue, and the sweeper tidies that.
-    tokio::time::sleep(Duration::from_secs(2 * 60 * 60)).await;
+    tokio::time::sleep(Duration::from_hours(2)).await;
     background.shutdown().await;
 
     let jobs = cosmos.store.all();

@@ -186,7 +186,7 @@ mod tests {
     /// A day with some jobs of two types.
     fn statistics(types: [&str; 2]) -> Statistics {
         let from = Timestamp::parse_rfc3339("2026-03-01T00:00:00Z").expect("a time");
-        let mut statistics = Statistics::of(from, from + Duration::from_secs(24 * 60 * 60));
+        let mut statistics = Statistics::of(from, from + Duration::from_hours(24));
         for number in 0..100_u32 {
             let accepted_at = from + Duration::from_secs(u64::from(number % 24) * 60 * 60);
             let outcome = if number % 7 == 0 { Outcome::Failed } else { Outcome::Completed };

@@ -71,7 +71,7 @@ pub struct OfType {
 pub struct Counts([u32; 4]);
 
 /// The longest time that is shown by the hour: three days. A longer one is shown by the day.
-const LONGEST_BY_THE_HOUR: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+const LONGEST_BY_THE_HOUR: Duration = Duration::from_hours(3 * 24);
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
