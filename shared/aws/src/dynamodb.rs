@@ -3,7 +3,9 @@
 //! Each change is one `UpdateItem` whose condition says what [`shared::transition::transition`] says, so that nothing
 //! has to be read first and no two writers can both succeed.
 
+mod attributes;
 mod counters;
+mod find;
 mod index;
 mod item;
 mod named;
@@ -16,15 +18,13 @@ mod switch;
 mod together;
 mod update;
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnRefusal};
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure as OnRefusal};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use shared::id::JobId;
 use shared::job::Job;
@@ -32,6 +32,7 @@ use shared::ports::{Changed, Inserted, InsertedWith, JobStore, ListQuery, OwnIte
 use shared::time::Timestamp;
 use shared::transition::{Change, transition};
 
+use self::attributes::{Attributes, text};
 use self::item::{Item, read};
 use self::update::update_for;
 
@@ -41,8 +42,6 @@ pub struct DynamoStore {
     client: Client,
     table: String,
 }
-
-type Attributes = HashMap<String, AttributeValue>;
 
 impl DynamoStore {
     /// The store in the table `table`.
@@ -81,7 +80,7 @@ impl JobStore for DynamoStore {
     async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError> {
         let update = update_for(id, change)?;
         let request = self.client.update_item().table_name(&self.table);
-        let request = request.key("id", AttributeValue::S(id.to_string()));
+        let request = request.key("id", text(id.to_string()));
         let request = request.update_expression(update.expression()).condition_expression(update.condition());
         let request = request.set_expression_attribute_names(Some(update.names()));
         let request = request.set_expression_attribute_values(Some(update.values).filter(|values| !values.is_empty()));

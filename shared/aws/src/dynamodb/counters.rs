@@ -28,8 +28,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, KeysAndAttributes, ReturnValuesOnConditionCheckFailure as OnRefusal,
-    TransactWriteItem, Update,
+    AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure as OnRefusal, TransactWriteItem, Update,
 };
 use shared::changes::{Mark, Recorded};
 use shared::counters::{CounterStore, Field, KEPT, Minute, REMEMBERED, Tally, Totals, counted_of};
@@ -39,8 +38,9 @@ use shared::quota::{MINUTE, minute_of};
 use shared::time::Timestamp;
 use tokio::task::JoinSet;
 
-use super::together::text;
-use super::{Attributes, DynamoStore, no_answer};
+use super::attributes::{Attributes, number, text};
+use super::find::{BATCH, key};
+use super::{DynamoStore, no_answer};
 
 /// In how many parts each sum is kept, so that those who count at the same moment seldom need the same item: of two
 /// transactions that do, one is refused and has to try again.
@@ -61,14 +61,8 @@ const TRIES: u8 = 8;
 /// How long it waits after the first try; twice as long after each further one, 2.6 s in all.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
-/// How many items one `BatchGetItem` takes.
-const BATCH: usize = 100;
-
-/// How many of them are under way at once.
+/// How many `BatchGetItem` are under way at once.
 const BATCHES_AT_ONCE: usize = 8;
-
-/// How often a `BatchGetItem` is asked for what it has left out.
-const ROUNDS: u32 = 5;
 
 /// The attribute that holds the marks of a fifth of a second.
 const MARKS: &str = "marks";
@@ -165,7 +159,7 @@ impl DynamoStore {
         consistent: bool,
         add: &mut (dyn FnMut(&Attributes) + Send),
     ) -> Result<(), StoreError> {
-        let keys: Vec<_> = sums.iter().map(|sum| Attributes::from([("id".to_owned(), text(sum.id()))])).collect();
+        let keys: Vec<_> = sums.iter().map(|sum| key(sum.id())).collect();
         for some in keys.chunks(BATCH * BATCHES_AT_ONCE) {
             let mut looks = JoinSet::new();
             for batch in some.chunks(BATCH) {
@@ -173,29 +167,15 @@ impl DynamoStore {
                 looks.spawn(async move { store.find_batch(batch, consistent).await });
             }
             while let Some(batch) = looks.join_next().await {
-                let batch = batch.map_err(|error| StoreError::Unavailable(error.into()))??;
-                batch.iter().for_each(&mut *add);
+                let (items, left_out) = batch.map_err(|error| StoreError::Unavailable(error.into()))??;
+                if left_out {
+                    // A sum without one of its parts would be wrong.
+                    return Err(StoreError::Unavailable("the table has no time for all counters".into()));
+                }
+                items.iter().for_each(&mut *add);
             }
         }
         Ok(())
-    }
-
-    /// A sum with a part left out would be wrong, so all are read or none.
-    async fn find_batch(&self, mut keys: Vec<Attributes>, consistent: bool) -> Result<Vec<Attributes>, StoreError> {
-        let mut found = vec![];
-        for round in 0..ROUNDS {
-            let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(consistent).build();
-            let asked = asked.map_err(|error| StoreError::Refused(error.into()))?;
-            let get = self.client.batch_get_item().request_items(&self.table, asked);
-            let answer = get.send().await.map_err(no_answer)?;
-            found.extend(answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
-            match answer.unprocessed_keys.unwrap_or_default().remove(&self.table) {
-                Some(left) if !left.keys.is_empty() => keys = left.keys,
-                Some(_) | None => return Ok(found),
-            }
-            tokio::time::sleep(FIRST_WAIT * 2_u32.pow(round)).await;
-        }
-        Err(StoreError::Unavailable("the table has no time for all counters".into()))
     }
 }
 
@@ -257,7 +237,7 @@ impl Plan {
                     blobs.clone().enumerate().map(|(index, blob)| (format!(":m{index}"), AttributeValue::B(blob)));
                 let mut values: HashMap<_, _> = values.collect();
                 values.insert(":marks".to_owned(), AttributeValue::Bs(blobs.collect()));
-                values.insert(":ttl".to_owned(), number((now + REMEMBERED).as_secs()));
+                values.insert(":ttl".to_owned(), number(&(now + REMEMBERED).as_secs()));
                 update
                     .update_expression("ADD #marks :marks SET #ttl = :ttl")
                     .condition_expression(format!("NOT ({})", each.join(" OR ")))
@@ -277,7 +257,7 @@ impl Plan {
                 for (index, (name, by)) in numbers.into_iter().enumerate() {
                     added.push(format!("#n{index} :v{index}"));
                     update = update.expression_attribute_names(format!("#n{index}"), name);
-                    update = update.expression_attribute_values(format!(":v{index}"), number(*by));
+                    update = update.expression_attribute_values(format!(":v{index}"), number(by));
                 }
                 let added = added.join(", ");
                 match sum.span {
@@ -285,7 +265,7 @@ impl Plan {
                     Span::Minute(begins_at) => update
                         .update_expression(format!("ADD {added} SET #ttl = :ttl"))
                         .expression_attribute_names("#ttl", "ttl")
-                        .expression_attribute_values(":ttl", number((begins_at + KEPT + MINUTE).as_secs())),
+                        .expression_attribute_values(":ttl", number(&(begins_at + KEPT + MINUTE).as_secs())),
                 }
             })?);
         }
@@ -386,8 +366,4 @@ fn numbers(item: &Attributes) -> impl Iterator<Item = (&str, Field, i64)> {
         let (job_type, field) = name.split_once('#')?;
         Some((job_type, field.parse::<Field>().ok()?, value.as_n().ok()?.parse::<i64>().ok()?))
     })
-}
-
-fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }

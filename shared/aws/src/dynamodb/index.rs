@@ -1,17 +1,18 @@
 //! What is found by way of the two indexes: keys first, which may be seconds old, and then the jobs as they are now.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use shared::chain::Chain;
 use shared::id::JobId;
 use shared::job::Job;
 use shared::ports::{Cursor, Lane, ListQuery, Page, StoreError};
 use shared::time::Timestamp;
-use tokio::task::JoinSet;
 
+use super::DynamoStore;
+use super::attributes::{Attributes, number, text, text_in};
+use super::find::KeyQuery;
 use super::item::{DUE_SHARDS, LISTING_SHARDS, listed_at, listing_shard, read};
-use super::{DynamoStore, no_answer};
 
 /// An entry of the index `due`.
 #[derive(Deserialize)]
@@ -30,10 +31,11 @@ struct ListedKey {
 impl DynamoStore {
     /// [`shared::ports::JobStore::overdue`].
     pub(super) async fn find_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
-        let mut keys = vec![];
-        for shard in 0..DUE_SHARDS {
-            keys.extend(self.overdue_keys(shard, now, limit).await?);
-        }
+        let queries = (0..DUE_SHARDS).map(|shard| {
+            let query = KeyQuery::of("due").only("due_shard", "=", text(shard.to_string()));
+            query.only("due_at", "<", number(&now.as_millis()))
+        });
+        let mut keys: Vec<DueKey> = self.find_entries_of_all(queries, limit, entry_in).await?;
         keys.sort_by_key(|key| key.due_at);
         keys.truncate(limit);
         // One that the table has no time for now stays overdue.
@@ -44,29 +46,6 @@ impl DynamoStore {
         Ok(jobs)
     }
 
-    async fn overdue_keys(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<DueKey>, StoreError> {
-        let mut keys = vec![];
-        let mut start = None;
-        while keys.len() < limit {
-            let page = i32::try_from(limit - keys.len()).unwrap_or(i32::MAX);
-            let query = self.client.query().table_name(&self.table).index_name("due").limit(page);
-            let query = query.key_condition_expression("#due_shard = :shard AND #due_at < :now");
-            let query = query.expression_attribute_names("#due_shard", "due_shard");
-            let query = query.expression_attribute_names("#due_at", "due_at");
-            let query = query.expression_attribute_values(":shard", AttributeValue::S(shard.to_string()));
-            let query = query.expression_attribute_values(":now", AttributeValue::N(now.as_millis().to_string()));
-            let answer = query.set_exclusive_start_key(start).send().await.map_err(no_answer)?;
-            for item in answer.items.unwrap_or_default() {
-                keys.push(from_item(item).map_err(|error| StoreError::Refused(error.into()))?);
-            }
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
-        Ok(keys)
-    }
-
     /// [`shared::ports::JobStore::list`].
     pub(super) async fn find_listed(&self, query: &ListQuery) -> Result<Page, StoreError> {
         let lanes: &[Lane] = match query.lane {
@@ -74,16 +53,15 @@ impl DynamoStore {
             Lane::Failed => &[Lane::Failed],
         };
         let shards = lanes.iter().flat_map(|lane| (0..LISTING_SHARDS).map(|shard| (*lane, shard)));
-        let shards: Vec<_> = shards.map(|(lane, shard)| listing_shard(&query.tenant, lane, shard)).collect();
-        let mut looks = JoinSet::new();
-        for shard in shards {
-            let (store, before, limit) = (self.clone(), query.before.clone(), query.limit);
-            looks.spawn(async move { store.listed_keys(shard, before, limit).await });
-        }
-        let mut keys = vec![];
-        while let Some(found) = looks.join_next().await {
-            keys.extend(found.map_err(|error| StoreError::Unavailable(error.into()))??);
-        }
+        let queries = shards.map(|(lane, shard)| {
+            let shard = listing_shard(&query.tenant, lane, shard);
+            let latest_first = KeyQuery::of("listing").backward().only("listing", "=", text(shard));
+            match &query.before {
+                None => latest_first,
+                Some(cursor) => latest_first.only("listed_at", "<", text(cursor.as_str())),
+            }
+        });
+        let mut keys: Vec<ListedKey> = self.find_entries_of_all(queries, query.limit, entry_in).await?;
         keys.sort_by(|one, other| other.listed_at.cmp(&one.listed_at));
         // A job that has just failed may be seen in both lanes.
         keys.dedup_by(|one, other| one.id == other.id);
@@ -96,29 +74,6 @@ impl DynamoStore {
         }
         jobs.sort_by_key(|job| std::cmp::Reverse(listed_at(job)));
         Ok(Page { jobs, next })
-    }
-
-    async fn listed_keys(
-        &self,
-        shard: String,
-        before: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Vec<ListedKey>, StoreError> {
-        let mut query = self.client.query().table_name(&self.table).index_name("listing").scan_index_forward(false);
-        query = query.limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        query = query.expression_attribute_names("#listing", "listing");
-        query = query.expression_attribute_values(":shard", AttributeValue::S(shard));
-        query = match before {
-            None => query.key_condition_expression("#listing = :shard"),
-            Some(cursor) => query
-                .key_condition_expression("#listing = :shard AND #listed_at < :before")
-                .expression_attribute_names("#listed_at", "listed_at")
-                .expression_attribute_values(":before", AttributeValue::S(cursor.as_str().to_owned())),
-        };
-        // Keys are so short that a page of as many as may be asked for is never cut off.
-        let answer = query.send().await.map_err(no_answer)?;
-        let keys = answer.items.unwrap_or_default().into_iter().map(from_item);
-        keys.collect::<Result<_, _>>().map_err(|error| StoreError::Refused(error.into()))
     }
 
     /// The jobs of these ids, and whether the table had no time for some of them. One that cannot be read is left out: it
@@ -134,4 +89,11 @@ impl DynamoStore {
         }
         Ok((jobs, left_out))
     }
+}
+
+/// What is in an entry of an index. One that cannot be read must not keep anybody from all the others.
+fn entry_in<T: DeserializeOwned>(entry: &Attributes) -> Option<T> {
+    from_item(entry.clone())
+        .inspect_err(|error| tracing::error!(id = text_in(entry, "id"), error = %Chain(error), "job.unreadable"))
+        .ok()
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use shared::event::Event;
 use shared::id::{JobId, LeaseToken, Tenant};
 use shared::job::{Fingerprint, Job, KEEP_ENDED, Progress, State, Status, Tag, TypeName};
@@ -11,7 +10,7 @@ use shared::json::Json;
 use shared::ports::{Cursor, Lane, Source, StoreError};
 use shared::time::Timestamp;
 
-use super::Attributes;
+use super::attributes::{Attributes, read_as};
 
 /// Over how many partitions of the index `due` the jobs are spread. The sweeper asks each one in turn; each takes
 /// 1,000 writes a second.
@@ -206,7 +205,5 @@ impl TryFrom<Item> for Job {
 
 /// The job in an item of the table.
 pub fn read(item: Attributes) -> Result<Job, StoreError> {
-    let id = item.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
-    let item: Item = from_item(item).map_err(|error| StoreError::Unreadable(id.clone(), error.into()))?;
-    Job::try_from(item).map_err(|source| StoreError::Unreadable(id, source))
+    read_as::<Item, _>(item)
 }

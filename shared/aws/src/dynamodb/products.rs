@@ -2,14 +2,13 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use shared::id::Tenant;
 use shared::ports::StoreError;
 use shared::product::{Product, ProductId, Products};
 use shared::time::Timestamp;
 
-use super::together::text;
+use super::attributes::{number, text};
 use super::{DynamoStore, no_answer};
 
 #[async_trait]
@@ -26,7 +25,7 @@ impl Products for DynamoStore {
         let update = update.condition_expression("attribute_exists(#id)");
         let update = update.expression_attribute_names("#processed_at", "processed_at");
         let update = update.expression_attribute_names("#id", "id");
-        let update = update.expression_attribute_values(":at", AttributeValue::N(at.as_millis().to_string()));
+        let update = update.expression_attribute_values(":at", number(&at.as_millis()));
         match update.send().await {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {

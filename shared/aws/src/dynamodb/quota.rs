@@ -10,6 +10,7 @@ use shared::ports::StoreError;
 use shared::quota::{QuotaStore, Taken};
 use shared::time::Timestamp;
 
+use super::attributes::{number, text};
 use super::{DynamoStore, no_answer};
 
 /// How long after its minute began an item is kept at least: longer than any clock of ours is slow.
@@ -24,10 +25,10 @@ impl QuotaStore for DynamoStore {
         let update = update.update_expression("ADD #taken :jobs SET #ttl = :ttl");
         let update = update.condition_expression("attribute_not_exists(#taken) OR #taken <= :room");
         let update = update.expression_attribute_names("#taken", "taken").expression_attribute_names("#ttl", "ttl");
-        let update = update.expression_attribute_values(":jobs", AttributeValue::N(jobs.to_string()));
-        let update = update.expression_attribute_values(":room", AttributeValue::N(room.to_string()));
+        let update = update.expression_attribute_values(":jobs", number(&jobs));
+        let update = update.expression_attribute_values(":room", number(&room));
         let ttl = (minute + KEEP).as_secs();
-        let update = update.expression_attribute_values(":ttl", AttributeValue::N(ttl.to_string()));
+        let update = update.expression_attribute_values(":ttl", number(&ttl));
         match update.send().await {
             Ok(_) => Ok(Taken::Granted),
             Err(error) => match error.as_service_error() {
@@ -40,5 +41,5 @@ impl QuotaStore for DynamoStore {
 
 /// `quota#<tenant>#<minute>`. No job has such an id, and no tenant's name has a `#`.
 fn key(tenant: &Tenant, minute: Timestamp) -> AttributeValue {
-    AttributeValue::S(format!("quota#{tenant}#{minute}"))
+    text(format!("quota#{tenant}#{minute}"))
 }

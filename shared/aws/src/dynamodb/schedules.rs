@@ -10,9 +10,10 @@ use shared::schedule::{Rule, Schedule, ScheduleKey, ScheduleName, State};
 use shared::schedules::{SchedulePage, ScheduleStore};
 use shared::time::Timestamp;
 
-use super::named::{KeyQuery, Put, id_of, number, owner_and_name, read_as, text_in};
-use super::together::text;
-use super::{Attributes, DynamoStore};
+use super::DynamoStore;
+use super::attributes::{Attributes, number, read_as, text, text_in};
+use super::find::KeyQuery;
+use super::named::{Put, id_of, owner_and_name};
 
 /// The partition of the index `due` that holds the schedules that are not paused. No job is in it.
 const DUE_SHARD: &str = "schedules";

@@ -13,9 +13,10 @@ use shared::subscription::{Definition, EventType, Place, Subscription, Subscript
 use shared::subscriptions::{Matching, SubscriptionPage, SubscriptionStore};
 use shared::time::Timestamp;
 
-use super::named::{KeyQuery, Put, id_of, owner_and_name, read_as, text_in};
-use super::together::text;
-use super::{Attributes, DynamoStore};
+use super::DynamoStore;
+use super::attributes::{Attributes, read_as, text, text_in};
+use super::find::KeyQuery;
+use super::named::{Put, id_of, owner_and_name};
 
 /// What the ids of subscriptions begin with. No job's id does.
 const PREFIX: &str = "subscription#";

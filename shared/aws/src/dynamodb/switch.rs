@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::ports::{StoreError, Switch};
 
-use super::together::text;
+use super::attributes::text;
 use super::{DynamoStore, no_answer};
 
 /// The id of its item. No job has such an id.

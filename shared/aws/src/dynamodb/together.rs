@@ -2,16 +2,17 @@
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, Put,
-    ReturnValuesOnConditionCheckFailure as OnRefusal, TransactWriteItem,
+    BatchStatementErrorCodeEnum as Code, BatchStatementRequest, Put, ReturnValuesOnConditionCheckFailure as OnRefusal,
+    TransactWriteItem,
 };
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use shared::chain::Chain;
 use shared::job::Job;
 use shared::ports::{Inserted, InsertedWith, JobStore, OwnItem, Source, StoreError};
 
+use super::attributes::Attributes;
 use super::item::{Item, read};
-use super::{Attributes, DynamoStore, no_answer};
+use super::{DynamoStore, no_answer};
 
 /// As many statements as one `BatchExecuteStatement` takes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>
@@ -132,9 +133,4 @@ fn put(table: &str, key: &str, item: Attributes) -> Result<TransactWriteItem, St
 
 fn refused(error: impl Into<Source>) -> StoreError {
     StoreError::Refused(error.into())
-}
-
-/// A text attribute.
-pub(super) fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
 }
