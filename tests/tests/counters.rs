@@ -221,7 +221,7 @@ impl Consumer {
     async fn hand_over(&self, records: &[String]) -> Handed {
         let batch = format!(r#"{{"Records":[{}]}}"#, records.join(","));
         let batch: StreamBatch = serde_json::from_str(&batch).expect("a batch");
-        match self.events.handle(batch).await {
+        match self.events.handle(batch, Duration::from_secs(60)).await {
             Ok(answer) => match answer.batch_item_failures.into_iter().next() {
                 None => Handed::Everything,
                 Some(failure) => Handed::UpTo(failure.item_identifier.expect("a sequence number")),

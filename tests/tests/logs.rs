@@ -457,7 +457,7 @@ async fn notices_of(world: &World) -> Vec<String> {
     for image in images {
         let record = format!(r#"{{"dynamodb":{{"SequenceNumber":"1","NewImage":{image}}}}}"#);
         let batch: StreamBatch = serde_json::from_str(&format!(r#"{{"Records":[{record}]}}"#)).expect("a batch");
-        let _ = events.handle(batch).await; // of the broken one an error
+        let _ = events.handle(batch, Duration::from_secs(60)).await; // of the broken one an error
     }
     let failed = world.store.all().iter().filter(|job| job.status() == Status::Failed).count();
     assert!(failed > 3, "{failed}");

@@ -28,9 +28,12 @@ mod view;
 mod why;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use shared::counters::CounterStore;
@@ -119,6 +122,21 @@ pub fn router(api: Api) -> Router {
         })
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), caller::admit))
         .layer(DefaultBodyLimit::max(shared::submission::LONGEST_BODY))
+        .layer(middleware::from_fn(answer_in_time))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), request_id::attach))
         .with_state(api)
+}
+
+/// How long a request may take: a second less than the function's `Timeout` in `template.yaml`.
+const TIME_TO_ANSWER: Duration = Duration::from_secs(28);
+
+/// Answers before the platform would end this process. What was under way is dropped, as if the process had died there:
+/// the table may have it or not, and to ask again is safe.
+async fn answer_in_time(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(TIME_TO_ANSWER, next.run(request)).await;
+    answer.unwrap_or_else(|_elapsed| {
+        let detail =
+            "the answer took too long; whether it was done is not known: ask again, with the same Idempotency-Key";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+    })
 }

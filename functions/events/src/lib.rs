@@ -47,17 +47,30 @@ pub struct Events {
     pub clock: Arc<dyn Clock>,
 }
 
+/// How long before the function's end the answer is given, whatever is still under way.
+const TIME_TO_ANSWER: Duration = Duration::from_millis(500);
+
 impl Events {
     /// Sees to a batch. The answer names the first record that could not be done, from which on all are to be delivered
     /// again.
     ///
     /// Fails as a whole if that is the very first: then the stream delivers the batch in halves, until a record that
-    /// nobody can do is alone, and gives up that one only.
-    pub async fn handle(&self, batch: StreamBatch) -> Result<DynamoDbEventResponse, lambda_runtime::Error> {
+    /// nobody can do is alone, and gives up that one only. The same if `time_left`, after which the platform would end
+    /// this process, is nearly over.
+    pub async fn handle(
+        &self,
+        batch: StreamBatch,
+        time_left: Duration,
+    ) -> Result<DynamoDbEventResponse, lambda_runtime::Error> {
         let mut progress = Progress::of(&batch.records);
-        self.count(&mut progress).await;
-        self.call_back(&mut progress).await;
-        self.publish(&mut progress).await;
+        let seeing_to_it = async {
+            self.count(&mut progress).await;
+            self.call_back(&mut progress).await;
+            self.publish(&mut progress).await;
+        };
+        if tokio::time::timeout(time_left.saturating_sub(TIME_TO_ANSWER), seeing_to_it).await.is_err() {
+            return Err("the batch was given up: the table, the queue or the topic takes too long to answer".into());
+        }
         match batch.records.get(progress.done) {
             None => Ok(DynamoDbEventResponse::default()),
             Some(_) if progress.done == 0 => Err("the first record of the batch could not be done".into()),

@@ -8,7 +8,7 @@ use shared::changes::Publisher;
 use shared_aws::ports::Ports;
 use shared_aws::settings::environment;
 use shared_aws::sns::SnsPublisher;
-use shared_aws::system::SystemClock;
+use shared_aws::system::{SystemClock, time_until};
 use shared_aws::{clients, ports, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,5 +19,8 @@ async fn main() -> Result<(), Error> {
     let topic = environment("EVENTS_TOPIC_ARN");
     let publisher = topic.map(|topic| Arc::new(SnsPublisher::new(&config, topic)) as Arc<dyn Publisher>);
     let events = &Events { counters, publisher, store, queue, clock: Arc::new(SystemClock) };
-    lambda_runtime::run(service_fn(move |batch: LambdaEvent<StreamBatch>| events.handle(batch.payload))).await
+    lambda_runtime::run(service_fn(move |batch: LambdaEvent<StreamBatch>| {
+        events.handle(batch.payload, time_until(batch.context.deadline()))
+    }))
+    .await
 }

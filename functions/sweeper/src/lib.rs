@@ -89,6 +89,9 @@ const BATCH: usize = 200;
 /// How long before the function's end no further job is looked at: time to send the messages of those that were.
 const TIME_TO_SEND: Duration = Duration::from_secs(15);
 
+/// How long before the function's end the answer is given, whatever is still under way.
+const TIME_TO_ANSWER: Duration = Duration::from_millis(500);
+
 /// How long to leave a job about which the store can do nothing.
 const LONG_REST: Duration = Duration::from_secs(900);
 
@@ -100,7 +103,18 @@ const DEAD_LETTER_REST: Duration = Duration::from_secs(20);
 
 impl Sweeper {
     /// Sweeps until nothing is overdue, or until `time_left` is nearly over: the next sweep goes on.
+    ///
+    /// Ends before `time_left` is over, when the platform would end this process, wherever it is then: whatever it has
+    /// not come to is still overdue, or overdue again at the due that it got.
     pub async fn handle(&self, time_left: Duration) -> Result<Swept, lambda_runtime::Error> {
+        let sweep = self.sweep(time_left);
+        match tokio::time::timeout(time_left.saturating_sub(TIME_TO_ANSWER), sweep).await {
+            Ok(swept) => swept,
+            Err(_elapsed) => Err("the sweep was cut short: the table or a queue takes too long to answer".into()),
+        }
+    }
+
+    async fn sweep(&self, time_left: Duration) -> Result<Swept, lambda_runtime::Error> {
         // First, because their time is set; but half of the time there is belongs to the jobs.
         let began = Instant::now();
         let time_to_look = time_left.saturating_sub(TIME_TO_SEND);
