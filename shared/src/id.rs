@@ -127,7 +127,7 @@ pub struct LeaseToken(u64);
 
 impl LeaseToken {
     /// A token of eight random bytes.
-    pub fn new(random: [u8; 8]) -> Self {
+    pub const fn new(random: [u8; 8]) -> Self {
         Self(u64::from_be_bytes(random))
     }
 }

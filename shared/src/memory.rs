@@ -257,6 +257,9 @@ mod tests {
         crate::contract::job_store(&store).await;
         crate::contract::switch(&store).await;
         crate::contract::products(&store).await;
+        let statuses: Vec<_> = store.all().iter().map(|job| (job.id, job.status())).collect();
+        assert!(!statuses.is_empty());
+        assert_eq!(store.statuses(), statuses);
     }
 
     #[tokio::test]

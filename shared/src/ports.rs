@@ -294,12 +294,37 @@ pub trait Entropy: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job_type::JobType;
+    use crate::json::Json;
+    use crate::submission::Submission;
 
     #[test]
     fn only_a_store_that_did_not_answer_is_worth_asking_again() {
         assert!(StoreError::Unavailable("too busy".into()).retryable());
         assert!(!StoreError::Refused("no such table".into()).retryable());
         assert!(!StoreError::Unreadable("an id".to_owned(), "no status".into()).retryable());
+    }
+
+    fn job() -> Job {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let submission = Submission::plain(JobType::CsvGeneration, Json::parse("{}").expect("JSON"));
+        let origin = Origin { correlation_id: "request".to_owned(), traceparent: Some("00-1-2-01".to_owned()) };
+        submission.into_job(JobId::at(now, [7; 10]), Tenant::only(), now, origin)
+    }
+
+    #[test]
+    fn a_message_about_a_job_tells_where_the_job_came_from() {
+        let message = Message::about(&job(), Duration::from_secs(7));
+        let origin = Origin { correlation_id: "request".to_owned(), traceparent: Some("00-1-2-01".to_owned()) };
+        assert_eq!(message, Message { job_id: job().id, delay: Duration::from_secs(7), origin: Some(origin) });
+    }
+
+    #[test]
+    fn a_cursor_is_found_again_by_its_text() {
+        let cursor = Cursor::after(&job());
+        assert_eq!(cursor.as_str(), format!("1800000000000#{}", job().id));
+        assert_eq!(Cursor::at(cursor.as_str()), cursor);
+        assert!(Cursor::just_before(&job()).as_str() > cursor.as_str());
     }
 
     #[test]

@@ -552,6 +552,15 @@ mod tests {
         after(job, &Change::Fail { now, fence: fence(job), error: "it said no".to_owned(), tenant })
     }
 
+    fn prices() -> Prices {
+        Prices::read(
+            r#"{"as_of":"2026-11-01","region":"us-east-1","architecture":"arm64","dollars_per_million":{
+            "http_requests":1.0,"lambda_requests":0.2,"dynamodb_write_units":0.625,"dynamodb_read_units":0.125,
+            "sqs_requests":0.4,"s3_writes":5.0,"s3_reads":0.4,"ses_emails":100.0},"dollars_per_gb_second":0.00002}"#,
+        )
+        .expect("a table")
+    }
+
     fn requests(receipt: &Receipt) -> Vec<(&'static str, u64)> {
         receipt.requests.iter().map(|(request, times)| (request.as_str(), *times)).collect()
     }
@@ -722,17 +731,35 @@ mod tests {
 
     #[test]
     fn what_it_comes_to_is_a_matter_of_the_prices() {
-        let prices = Prices::read(
-            r#"{"as_of":"2026-11-01","region":"us-east-1","architecture":"arm64","dollars_per_million":{
-            "http_requests":1.0,"lambda_requests":0.2,"dynamodb_write_units":0.625,"dynamodb_read_units":0.125,
-            "sqs_requests":0.4,"s3_writes":5.0,"s3_reads":0.4,"ses_emails":100.0},"dollars_per_gb_second":0.00002}"#,
-        )
-        .expect("a table");
+        let prices = prices();
         let job = complete(&claim(&accepted(ALICE), 50), 60, r#""s3://bucket/a.csv""#);
         let of_a_million = Receipt::of(&job).dollars(&prices) * 1e6;
         // Calls, invocations, messages, write units, a file, and 10 ms of half a GB.
         assert_eq!(format!("{of_a_million:.4}"), format!("{:.4}", 1.0 + 0.4 + 3.0 * 0.4 + 6.0 * 0.625 + 5.0 + 0.1));
         assert_eq!(format!("{:.1}", Receipt::default().dollars(&prices)), "0.0");
+    }
+
+    #[test]
+    fn what_is_read_is_added_up_and_paid_for() {
+        let mut sum = Receipt { read_units: 3, ..Receipt::default() };
+        sum.merge(&Receipt { read_units: 4, ..Receipt::default() });
+        assert_eq!(sum, Receipt { read_units: 7, ..Receipt::default() });
+        assert_eq!(format!("{:.3}", sum.dollars(&prices()) * 1e6), "0.875");
+    }
+
+    #[test]
+    fn counts_of_what_people_did_have_what_it_took() {
+        let counts = Counts { accepted: 5, cancelled: 3, redriven: 2, ..Counts::default() };
+        let receipt = Receipt::of_counts("webhook-delivery", &counts);
+        let of = |request: Request| receipt.number_of(request);
+        // Five submissions and five looks; the messages of five jobs, two of them sent a second time.
+        assert_eq!((of(Request::HttpRequest), of(Request::GetItem), of(Request::SendMessage)), (10, 5, 7));
+    }
+
+    #[test]
+    fn a_report_is_two_files() {
+        let counts = Counts { completed: 3, ..Counts::default() };
+        assert_eq!(Receipt::of_counts("report-generation", &counts).number_of(Request::PutObject), 6);
     }
 
     #[test]

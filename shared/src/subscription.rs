@@ -513,6 +513,15 @@ mod tests {
     }
 
     #[test]
+    fn an_event_type_is_its_text_wherever_it_is_kept() {
+        let event_type = EventType::parse("order.created").expect("a type");
+        let json = serde_json::to_string(&event_type).expect("writes");
+        assert_eq!((json.as_str(), String::from(event_type.clone()).as_str()), ("\"order.created\"", "order.created"));
+        assert_eq!(serde_json::from_str::<EventType>(&json).expect("reads"), event_type);
+        assert!(serde_json::from_str::<EventType>("\"a#b\"").is_err());
+    }
+
+    #[test]
     fn places_are_ordered_by_type_and_then_by_name() {
         let place = |event_type: &str, name: &str| Place {
             event_type: EventType::parse(event_type).expect("a type"),

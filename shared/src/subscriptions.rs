@@ -118,9 +118,23 @@ impl SubscriptionStore for MemorySubscriptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subscription::Definition;
+    use crate::time::Timestamp;
 
     #[tokio::test]
     async fn subscriptions_in_memory_keep_the_contract() {
         contract::subscription_store(&MemorySubscriptions::default()).await;
+    }
+
+    #[tokio::test]
+    async fn the_last_page_says_that_it_is_the_last() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let body = br#"{"event_type":"order.created","job":{"type":"csv-generation","payload":{"a":1}}}"#;
+        let key = SubscriptionKey { tenant: Tenant::only(), name: SubscriptionName::parse("only").expect("a name") };
+        let subscription = Subscription::new(key, Definition::parse(body, now).expect("fits"), now);
+        let subscriptions = MemorySubscriptions::default();
+        assert!(subscriptions.put_if_unchanged(&subscription, None).await.expect("answers"));
+        let page = subscriptions.list(&Tenant::only(), None, 1).await.expect("answers");
+        assert_eq!(page, SubscriptionPage { subscriptions: vec![subscription], next: None });
     }
 }

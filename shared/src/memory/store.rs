@@ -29,6 +29,11 @@ impl MemoryStore {
     pub fn all(&self) -> Vec<Job> {
         locked(&self.jobs).values().cloned().collect()
     }
+
+    /// Where all jobs stand, by id.
+    pub fn statuses(&self) -> Vec<(JobId, Status)> {
+        locked(&self.jobs).values().map(|job| (job.id, job.status())).collect()
+    }
 }
 
 #[async_trait]

@@ -186,3 +186,151 @@ fn event_bytes(event: &Event) -> usize {
 fn field_bytes(name: &str, value: usize) -> usize {
     ELEMENT + name.len() + value
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::id::{JobId, LeaseToken, Tenant};
+    use crate::json::Json;
+    use crate::submission::{Origin, Submission};
+    use crate::transition::{Change, Fence, transition};
+
+    const START: Timestamp = Timestamp::from_millis(1_800_000_012_345);
+    const TOKEN: LeaseToken = LeaseToken::new([7; 8]);
+    const FENCE: Fence = Fence { attempt: 1, token: TOKEN };
+
+    /// `accepted` in a history: `event`, `at`, and what a list and a map take beside.
+    const ACCEPTED: usize = 1 + 3 + (1 + 5 + 8) + (1 + 2 + 8);
+    const STARTED: usize = 1 + 3 + (1 + 5 + 7) + (1 + 2 + 8);
+
+    /// What is in every item of these jobs but its status and its history: names, then values.
+    const ALWAYS: usize = (2 + 36) // id
+        + (6 + 7) // tenant: default
+        + (4 + 14) // type: csv-generation
+        + (7 + 7) // payload: {"a":1}
+        + (11 + 32) // fingerprint
+        + (8 + 2) + (12 + 2) + (7 + 2) // attempts, max_attempts, timeout
+        + (10 + 8) + (10 + 8) // not_before, created_at
+        + (14 + 8) // correlation_id: 9f0c1d52
+        + (7 + 3) // history, without what is in it
+        + (7 + 14) // listing: default#jobs#0
+        + (9 + 50); // listed_at
+    const DUE: usize = (9 + 1) + (6 + 8); // due_shard, due_at
+    const CLAIMED: usize = (11 + 16) + (10 + 8); // lease_token, started_at
+    const ENDED: usize = (11 + 8) + (3 + 6); // finished_at, ttl
+
+    fn status(status: &str) -> usize {
+        "status".len() + status.len()
+    }
+
+    fn accepted(more: &str, traceparent: Option<&str>) -> Job {
+        let body = format!(r#"{{"type":"csv-generation","payload":{{"a":1}}{more}}}"#);
+        let submission = Submission::parse(body.as_bytes(), START).expect("fits");
+        let origin = Origin { correlation_id: "9f0c1d52".to_owned(), traceparent: traceparent.map(str::to_owned) };
+        submission.into_job(JobId::at(START, [7; 10]), Tenant::only(), START, origin)
+    }
+
+    fn after(job: &Job, change: &Change) -> Job {
+        transition(job, change).unwrap_or_else(|refusal| panic!("{change:?}: {refusal:?}"))
+    }
+
+    fn claim(job: &Job) -> Job {
+        after(job, &Change::Claim { now: START, token: TOKEN, time_left: Duration::from_secs(60) })
+    }
+
+    #[test]
+    fn a_waiting_job_is_as_large_as_its_attributes() {
+        assert_eq!(stored_bytes(&accepted("", None)), ALWAYS + status("pending") + ACCEPTED + DUE);
+    }
+
+    #[test]
+    fn what_its_owner_says_besides_is_counted() {
+        let plain = stored_bytes(&accepted("", None));
+        let more = |more: &str| stored_bytes(&accepted(more, None)) - plain;
+        assert_eq!(more(r#","delay_seconds":60"#), 1 + 10 + 8); // not_before of its first event
+        assert_eq!(more(r#","tags":["one","three"]"#), 4 + 3 + (1 + 3) + (1 + 5));
+        assert_eq!(more(r#","expires_at":"2027-02-01T00:00:00Z""#), 10 + 8);
+        assert_eq!(more(r#","callback_url":"https://example.com/hook""#), 12 + 24);
+        assert_eq!(stored_bytes(&accepted("", Some("00-1-2-01"))) - plain, 11 + 9);
+    }
+
+    #[test]
+    fn a_running_job_has_a_lease_and_may_have_been_asked_to_stop() {
+        let running = claim(&accepted("", None));
+        let expected = ALWAYS + status("processing") + ACCEPTED + STARTED + DUE + CLAIMED + (11 + 8);
+        assert_eq!(stored_bytes(&running), expected);
+        let asked = after(&running, &Change::RequestCancel { now: START });
+        let event = 1 + 3 + (1 + 5 + 16) + (1 + 2 + 8);
+        assert_eq!(stored_bytes(&asked), expected + event + (16 + 1));
+    }
+
+    #[test]
+    fn a_job_that_is_tried_again_has_its_error_twice() {
+        let error = "it said no".to_owned();
+        let retry = Change::Retry { now: START, fence: FENCE, error, not_before: START + Duration::from_secs(60) };
+        let event = 1 + 3 + (1 + 5 + 8) + (1 + 2 + 8) + (1 + 5 + 10) + (1 + 10 + 8);
+        let expected = ALWAYS + status("pending") + ACCEPTED + STARTED + event + DUE + CLAIMED + (5 + 10);
+        assert_eq!(stored_bytes(&after(&claim(&accepted("", None)), &retry)), expected);
+    }
+
+    #[test]
+    fn a_job_that_goes_on_elsewhere_has_its_checkpoint() {
+        let checkpoint = Json::parse(r#"{"row":7}"#).expect("JSON");
+        let yielded = after(&claim(&accepted("", None)), &Change::Yield { now: START, fence: FENCE, checkpoint });
+        let event = 1 + 3 + (1 + 5 + 7) + (1 + 2 + 8);
+        let waiting = ALWAYS + status("pending") + ACCEPTED + STARTED + event + DUE + CLAIMED;
+        assert_eq!(stored_bytes(&yielded), waiting + (10 + 9) + (4 + 1)); // checkpoint, step
+    }
+
+    #[test]
+    fn progress_is_counted_from_the_next_event_on() {
+        let running = claim(&accepted("", None));
+        let report = |message: &str| {
+            let at = START + Duration::from_secs(1);
+            let progress = Progress { percent: 50, message: message.to_owned(), at };
+            after(&running, &Change::Report { fence: FENCE, progress })
+        };
+        assert_eq!(stored_bytes(&report("half")), stored_bytes(&running), "not before");
+        let asked = |job: &Job, seconds| {
+            stored_bytes(&after(job, &Change::RequestCancel { now: START + Duration::from_secs(seconds) }))
+        };
+        let without = asked(&running, 1);
+        assert_eq!(asked(&report(""), 1), without + 8 + 3 + (1 + 7 + 2) + (1 + 2 + 8));
+        assert_eq!(asked(&report("half"), 2), asked(&report(""), 1) + (1 + 7 + 4));
+    }
+
+    #[test]
+    fn an_ended_job_has_its_end() {
+        let running = claim(&accepted("", None));
+        let ended = ALWAYS + ACCEPTED + STARTED + CLAIMED + ENDED;
+        let result = Json::parse(r#""a.csv""#).expect("JSON");
+        let completed = after(&running, &Change::Complete { now: START, fence: FENCE, result });
+        let event = |name: usize| 1 + 3 + (1 + 5 + name) + (1 + 2 + 8);
+        assert_eq!(stored_bytes(&completed), ended + status("completed") + event(9) + (6 + 7)); // result
+
+        let error = "it said no".to_owned();
+        let failed = after(&running, &Change::Fail { now: START, fence: FENCE, error, tenant: Tenant::only() });
+        let errors = (1 + 5 + 10) + (5 + 10);
+        let lane = "failed".len() - "jobs".len();
+        assert_eq!(stored_bytes(&failed), ended + status("failed") + event(6) + errors + lane);
+
+        let again = Change::Redrive { now: START, not_before: START, more_attempts: 1, tenant: Tenant::only() };
+        let waiting = ALWAYS + ACCEPTED + STARTED + event(6) + errors + event(8) + (1 + 10 + 8);
+        // The old token is gone, the old start is not.
+        assert_eq!(stored_bytes(&after(&failed, &again)), waiting + status("pending") + DUE + (10 + 8));
+    }
+
+    #[test]
+    fn a_result_is_there_only_at_the_end() {
+        let result = Json::parse(r#""a.csv""#).expect("JSON");
+        let running = claim(&accepted("", None));
+        let completed = after(&running, &Change::Complete { now: START, fence: FENCE, result });
+        let mut item = Item::of(&completed);
+        for event in &completed.history[..2] {
+            item.follow(event);
+        }
+        assert_eq!(item.bytes(), stored_bytes(&running));
+    }
+}

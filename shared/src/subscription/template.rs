@@ -471,6 +471,8 @@ mod tests {
 
     #[test]
     fn what_an_event_may_cost_is_bounded() {
+        let as_long_as_may_be = Json::of(&"a".repeat(LONGEST_TEMPLATE - 2)).expect("JSON"); // and its two quotes
+        assert!(Template::parse(as_long_as_may_be).is_ok());
         let long = Json::of(&"a".repeat(LONGEST_TEMPLATE)).expect("JSON");
         assert_eq!(Template::parse(long).expect_err("too long").problem, "must be at most 32768 bytes long");
         let many = |count: usize| Template::parse(Json::of(&vec!["{{data}}"; count]).expect("JSON"));
@@ -481,6 +483,10 @@ mod tests {
         for rendered in [in_values, texts] {
             assert_eq!(rendered.expect_err("too long").to_string(), "`job` would be longer than 262144 bytes");
         }
+        let of_length =
+            |length: usize| template(r#""{{data}}""#).render(&event(&json!("x".repeat(length - 2)).to_string()));
+        assert_eq!(of_length(LONGEST_BODY).map(|text| text.as_str().len()), Ok(LONGEST_BODY));
+        assert!(of_length(LONGEST_BODY + 1).is_err());
     }
 
     #[test]
