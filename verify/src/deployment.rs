@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use axum::Router;
 use shared::id::JobId;
+use shared::job::Status;
 use shared::memory::{MemoryQueue, MemoryStore, SeededEntropy};
 use sweeper::{Sweeper, Swept};
 use tower::ServiceExt;
@@ -15,6 +16,7 @@ use worker::{JobError, Worker};
 
 use crate::functions::{Ports, accepted_in, submission};
 use crate::history::{Kind, Record, Violation, check, records_of};
+use crate::model::Leases;
 use crate::outputs::{Creates, OnlyCreates};
 use crate::simulation::GIVE_UP;
 use crate::virtual_time::VirtualClock;
@@ -94,11 +96,18 @@ impl Deployment {
         let jobs = self.store.all();
         let mut records: Vec<_> = jobs.iter().flat_map(records_of).collect();
         records.extend(accepted.iter().map(|job| Record::Accepted { job: *job, key: None }));
-        let mut violations = check(&records, &jobs);
-        for (job, made) in &self.files.made().by_job {
+        let mut violations = check(&records, &jobs, Leases::Sound);
+        let made = self.files.made();
+        for (job, made) in &made.by_job {
             if made.files > 1 {
                 let what = format!("made its file {} times", made.files);
                 violations.push(Violation { kind: Kind::Doubled, job: *job, what });
+            }
+        }
+        for job in jobs.iter().filter(|job| job.status() == Status::Completed) {
+            if made.by_job.get(&job.id).is_none_or(|made| made.files == 0) {
+                let what = "is completed, and has made no file".to_owned();
+                violations.push(Violation { kind: Kind::Lost, job: job.id, what });
             }
         }
         violations

@@ -20,15 +20,12 @@ mod stack;
 mod summary;
 mod virtual_time;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::Parser;
 
-use crate::simulation::{Fault, Plan};
-use crate::summary::{Line, Summary};
+use crate::simulation::Fault;
+use crate::summary::Summary;
 
 /// Attacks the promises of Dray's protocol and prints what came of it.
 #[derive(Clone, Debug, Parser)]
@@ -40,7 +37,7 @@ pub struct Options {
     #[arg(long)]
     pub only: Option<Part>,
     /// How many states the model checker generates at most, for each assumption about leases
-    #[arg(long, default_value_t = 40_000_000)]
+    #[arg(long, default_value_t = exploration::GENERATED)]
     pub states: usize,
     /// How many jobs are queued while no worker runs; of few, the sweeper's two copies a sweep are more than 1 %
     #[arg(long, default_value_t = 50_000)]
@@ -59,13 +56,14 @@ pub struct Options {
     pub jobs: u32,
     /// Only this kind of fault, as the summary names it
     #[arg(long)]
-    pub fault: Option<String>,
+    pub fault: Option<Fault>,
     /// How often it strikes, in percent of the times that it could; with --fault
     #[arg(long, default_value_t = 5)]
     pub percent: u32,
 }
 
-/// Runs everything that `options` ask for and prints the summary. Fails if anything happened that must not.
+/// Runs everything that `options` ask for and prints the summary. Fails if anything happened that must not, or was missed
+/// that was to be tried.
 pub fn run(options: &Options) -> ExitCode {
     let mut summary = Summary::new(options.seed);
     let all = options.fault.is_none() && options.only.is_none();
@@ -83,7 +81,10 @@ pub fn run(options: &Options) -> ExitCode {
         }
     }
     if wanted(Part::Simulation) || options.fault.is_some() {
-        simulate(options, &mut summary);
+        match options.fault {
+            Some(fault) => summary.add(simulation::simulate_one(options.seed, fault, options.percent)),
+            None => summary.add_all_with_note(simulation::simulate_all(options.seed, options.jobs)),
+        }
     }
     if wanted(Part::Kill) {
         summary.add_with_note(in_real_time(stack::kill_everywhere(options.kill_rounds)));
@@ -114,7 +115,7 @@ pub enum Part {
     /// Every answer that the worker could give to its event source.
     #[value(name = "responses")]
     EventSource,
-    /// The local stack, its processes killed at every call.
+    /// The local stack, its processes killed before and after the calls that a job's life takes.
     Kill,
     /// The local stack, its workers killed, to time how long jobs wait for their next attempt.
     Rescue,
@@ -122,61 +123,5 @@ pub enum Part {
     Network,
 }
 
-/// How often faults strike, in percent.
-const PERCENTS: [u32; 3] = [1, 5, 20];
-
 /// How many things are tried at once.
 const THREADS: usize = 2;
-
-/// How many jobs one simulated run has: enough to be in each other's way.
-const JOBS_OF_A_RUN: u32 = 200;
-
-fn simulate(options: &Options, summary: &mut Summary) {
-    if let Some(name) = &options.fault {
-        let fault = Fault::ALL.iter().copied().find(|fault| fault.name() == name);
-        let plan = Plan { seed: options.seed, jobs: JOBS_OF_A_RUN, fault, percent: options.percent };
-        summary.add(simulate_one(plan));
-        return;
-    }
-    let kinds: Vec<_> = std::iter::once((None, 0))
-        .chain(Fault::ALL.iter().flat_map(|fault| PERCENTS.map(|percent| (Some(*fault), percent))))
-        .collect();
-    let runs = options.jobs.div_ceil(JOBS_OF_A_RUN);
-    let next = AtomicU32::new(0);
-    let lines = Mutex::new(BTreeMap::<Option<Fault>, Line>::new());
-    std::thread::scope(|threads| {
-        for _ in 0..THREADS {
-            threads.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= runs {
-                        break;
-                    }
-                    let (fault, percent) = kinds[number as usize % kinds.len()];
-                    let seed = options.seed + u64::from(number);
-                    let line = simulate_one(Plan { seed, jobs: JOBS_OF_A_RUN, fault, percent });
-                    let mut lines = lines.lock().expect("no run panics");
-                    let line = match lines.remove(&fault) {
-                        Some(before) => before.and(&line),
-                        None => line,
-                    };
-                    lines.insert(fault, line);
-                }
-            });
-        }
-    });
-    for line in lines.into_inner().expect("no run panics").into_values() {
-        summary.add(line);
-    }
-}
-
-fn simulate_one(plan: Plan) -> Line {
-    let outcome = simulation::run(plan);
-    if let Some(first) = outcome.violations.first() {
-        println!("\n{first}\n  again: cargo run -p verify -- {plan}\n  its story:");
-        for record in outcome.records.iter().filter(|record| record.job() == first.job) {
-            println!("    {record:?}");
-        }
-    }
-    Line::of_simulation(plan.fault.map_or("no fault", Fault::name), &outcome)
-}

@@ -2,15 +2,35 @@
 //!
 //! Everything that is left to chance comes from one seed: the same seed gives the same run, to the last record.
 
+mod campaign;
+mod people;
 mod ports;
 mod run;
+mod stream;
 
 use std::fmt;
+use std::str::FromStr;
 
+use shared::job::Job;
+
+use crate::model::Leases;
+
+pub(crate) use self::campaign::{simulate_all, simulate_one};
+pub use self::ports::Line;
 pub use self::run::{Outcome, run};
 
 /// What a job says that gives up: the checker must tell it from one that used up its attempts.
 pub const GIVE_UP: &str = "told to give up";
+
+/// What a callback's job says, which gives up here, too: in the simulation nothing signs it, and on the local stack it leads
+/// nowhere.
+const CALLBACKS: [&str; 2] = ["signs no webhooks", "its address is not public"];
+
+/// Whether the job ended because an attempt gave up.
+pub fn gave_up(job: &Job) -> bool {
+    let says = |what: &str| job.error.as_deref().is_some_and(|error| error.contains(what));
+    says(GIVE_UP) || CALLBACKS.into_iter().any(says)
+}
 
 /// One run.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +50,22 @@ impl Plan {
     pub fn is_about_sweeping(&self) -> bool {
         matches!(self.fault, Some(Fault::SendPartial | Fault::IndexLag | Fault::TwoSweepers))
     }
+
+    /// Whether leases can be relied on: clocks that differ much make an attempt outlive its own.
+    pub fn leases(&self) -> Leases {
+        match self.fault {
+            Some(Fault::ClockSkew | Fault::Everything) => Leases::MayLapse,
+            _ => Leases::Sound,
+        }
+    }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fault = self.fault.map_or("nothing", Fault::name);
-        write!(f, "--seed {} --fault {fault:?} --percent {}", self.seed, self.percent)
+        match self.fault {
+            Some(fault) => write!(f, "--seed {} --fault {:?} --percent {}", self.seed, fault.name(), self.percent),
+            None => write!(f, "--seed {} --jobs {} --only simulation", self.seed, self.jobs),
+        }
     }
 }
 
@@ -98,6 +128,54 @@ faults! {
     TwoSweepers = "two sweepers at once",
     /// Clients cancel jobs.
     Cancel = "cancels",
+    /// People try jobs again that have failed.
+    Redrive = "retries by hand",
+    /// People put waiting jobs off.
+    Reschedule = "reschedules",
+    /// The function at the stream's end gets batches again, and its calls get lost.
+    EventsDisturbed = "events read again, or not answered",
     /// All of these at once.
     Everything = "everything at once",
+}
+
+/// It is the name of no fault.
+#[derive(Debug)]
+pub struct NoSuchFault(String);
+
+impl fmt::Display for NoSuchFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+        write!(f, "there is no fault {:?}; there are: {}", self.0, names.join(", "))
+    }
+}
+
+impl std::error::Error for NoSuchFault {}
+
+impl FromStr for Fault {
+    type Err = NoSuchFault;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchFault> {
+        Self::ALL.iter().copied().find(|fault| fault.name() == text).ok_or_else(|| NoSuchFault(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_run_to_the_last_record() {
+        let plan = Plan { seed: 7, jobs: 60, fault: Some(Fault::Everything), percent: 5 };
+        let (one, other) = (run(plan), run(plan));
+        assert!(one.faults > 0 && one.story.len() > 60 * 5);
+        assert_eq!(one.story, other.story);
+        assert_ne!(one.story, run(Plan { seed: 8, ..plan }).story);
+    }
+
+    #[test]
+    fn a_fault_is_known_by_its_name() {
+        assert!(Fault::ALL.iter().all(|fault| fault.name().parse::<Fault>().is_ok_and(|read| read == *fault)));
+        let error = "put lots".parse::<Fault>().expect_err("no such fault").to_string();
+        assert!(error.starts_with("there is no fault \"put lots\"; there are: put lost, "), "{error}");
+    }
 }

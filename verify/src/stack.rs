@@ -19,6 +19,7 @@ use tests::system::{processes_of, target_dir};
 use tests::table::{Meter, client_of};
 
 use crate::history::{Kind, Record, Violation, check, records_of};
+use crate::model::Leases;
 
 pub use self::kill::kill_everywhere;
 pub use self::network::cut_the_network;
@@ -131,7 +132,7 @@ impl Attacked {
                 wrong_ends.push(Violation { kind: Kind::Untrue, job: job.id, what });
             }
         }
-        let mut violations = check(&records, jobs);
+        let mut violations = check(&records, jobs, Leases::Sound);
         violations.extend(wrong_ends);
         violations
     }

@@ -1,5 +1,7 @@
 //! What came of it all, as a table.
 
+use std::fmt;
+
 use crate::history::{Kind, Violation};
 use crate::simulation::Outcome;
 
@@ -21,6 +23,7 @@ pub struct Line {
     stuck: usize,
     backwards: usize,
     untrue: usize,
+    missed: usize,
 }
 
 /// What an attack tries many of.
@@ -68,7 +71,14 @@ impl Line {
             stuck: count(Kind::Stuck),
             backwards: count(Kind::Backwards),
             untrue: count(Kind::Untrue),
+            missed: 0,
         }
+    }
+
+    /// The same with so many things that were to be tried, and were not.
+    pub fn missing(mut self, missed: usize) -> Self {
+        self.missed += missed;
+        self
     }
 
     /// Both together, under this one's name.
@@ -80,11 +90,18 @@ impl Line {
         self.stuck += other.stuck;
         self.backwards += other.backwards;
         self.untrue += other.untrue;
+        self.missed += other.missed;
         self
     }
 
     fn is_clean(&self) -> bool {
-        self.lost + self.doubled + self.stuck + self.backwards + self.untrue == 0
+        self.lost + self.doubled + self.stuck + self.backwards + self.untrue + self.missed == 0
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
     }
 }
 
@@ -105,7 +122,13 @@ impl Summary {
         self.add(line);
     }
 
-    /// Whether nothing happened that must not.
+    /// Adds some lines, and prints what else there is to say of them.
+    pub fn add_all_with_note(&mut self, (lines, note): (Vec<Line>, String)) {
+        println!("{note}");
+        self.lines.extend(lines);
+    }
+
+    /// Whether nothing happened that must not, and all was tried that should be.
     pub fn is_clean(&self) -> bool {
         self.lines.iter().all(Line::is_clean)
     }
@@ -114,17 +137,17 @@ impl Summary {
     pub fn print(&self) {
         println!();
         println!(
-            "{:<46} {:>9} {:<8} {:>7} {:>6} {:>8} {:>6} {:>10} {:>7}",
-            "attack", "tried", "", "faults", "lost", "doubled", "stuck", "backwards", "untrue"
+            "{:<46} {:>9} {:<8} {:>7} {:>6} {:>8} {:>6} {:>10} {:>7} {:>7}",
+            "attack", "tried", "", "faults", "lost", "doubled", "stuck", "backwards", "untrue", "missed"
         );
         let of_jobs = self.lines.iter().filter(|line| line.of == Tried::Jobs);
         let total = of_jobs.cloned().reduce(|sum, line| sum.and(&line));
         let total = total.map(|line| Line { name: "all jobs".to_owned(), ..line });
         for line in self.lines.iter().chain(&total) {
-            let Line { name, tried, of, struck, lost, doubled, stuck, backwards, untrue } = line;
+            let Line { name, tried, of, struck, lost, doubled, stuck, backwards, untrue, missed } = line;
             let of = of.name();
             print!("{name:<46} {tried:>9} {of:<8} {struck:>7} {lost:>6} {doubled:>8} ");
-            println!("{stuck:>6} {backwards:>10} {untrue:>7}");
+            println!("{stuck:>6} {backwards:>10} {untrue:>7} {missed:>7}");
         }
         println!("seed {}", self.seed);
     }

@@ -11,7 +11,7 @@ pub fn in_virtual_time<T>(story: impl Future<Output = T>) -> T {
 }
 
 /// When every story begins.
-const EPOCH: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+pub const EPOCH: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 /// The true time of a story.
 #[derive(Clone, Copy, Debug)]

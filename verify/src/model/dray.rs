@@ -4,7 +4,7 @@ use shared::id::{JobId, Tenant};
 use shared::job::{Job, State, Status};
 use shared::json::Json;
 use shared::submission::{Origin, Submission};
-use shared::sweep::{Decision, LONGEST_QUEUE_DELAY, decide, queue_delay};
+use shared::sweep::{Decision, LONGEST_QUEUE_DELAY, PATIENCE, decide, queue_delay};
 use shared::time::Timestamp;
 use shared::transition::{Change, Fence, LEASE_MARGIN, Refusal, transition};
 use stateright::{Model, Property};
@@ -85,6 +85,9 @@ pub enum Step {
     },
     /// Its attempt ends.
     Finish(Finish),
+    /// While its attempt runs, it sees to it that the job is looked at when the lease is over. Beside the attempt, so
+    /// this may happen at any moment of it, or never.
+    BeLookedAfter,
     /// It writes the outcome down, and the answer gets lost.
     WriteUnanswered,
     /// It dies.
@@ -274,6 +277,7 @@ impl Dray {
             Step::Go => self.go_on(world, worker),
             Step::ClaimUnanswered { landed } => self.claim_unanswered(world, worker, landed),
             Step::Finish(finish) => self.finish(world, worker, finish),
+            Step::BeLookedAfter => self.be_looked_after(world, worker),
             Step::WriteUnanswered => self.write_down(world, worker, false),
             Step::Die => {
                 world.workers[worker] = Worker::Idle;
@@ -428,6 +432,17 @@ impl Dray {
         true
     }
 
+    /// Whoever else moves the due first makes this one's write fail: as if it had never happened.
+    fn be_looked_after(&self, world: &mut World, worker: usize) -> bool {
+        let (Worker::Executing(hold), row) = (world.workers[worker], world.stored()) else { return false };
+        let (Some(seen), lease) = (row.due(), row.lease()) else { return false };
+        if !row.is_held_by(hold) || seen == NEVER || time(seen) <= time(lease) + PATIENCE {
+            return false;
+        }
+        let change = Change::Postpone { seen_due_at: time(seen), due_at: time(lease) };
+        self.change_if_allowed(world, &change).is_ok()
+    }
+
     fn write_down(&self, world: &mut World, worker: usize, answered: bool) -> bool {
         let (hold, outcome, at) = match world.workers[worker] {
             Worker::Ended(hold, outcome) => (hold, outcome, world.now),
@@ -500,9 +515,15 @@ fn claim(number: u8, at: u8) -> Change {
 /// Looking after the job: `functions/sweeper/src/lib.rs`.
 impl Dray {
     fn sweep(&self, world: &mut World, answered: bool) -> bool {
-        let Sweeper::Looking { seen, at } = world.sweeper else { return false };
         let before = world.row;
-        let then = self.look_at(world, seen, at);
+        let then = match world.sweeper {
+            Sweeper::Looking { seen, at } => self.look_at(world, seen, at),
+            Sweeper::Ending { at } => {
+                self.end_at(world, &Change::Expire { now: time(at), tenant: Tenant::only() });
+                Sweeper::Idle
+            }
+            Sweeper::Idle | Sweeper::Sending { .. } | Sweeper::SendingLast { .. } => return false,
+        };
         if answered {
             world.sweeper = then;
             return true;
@@ -526,9 +547,9 @@ impl Dray {
                 (self.postpone(world, seen, due_at), !delay.is_zero())
             }
             Decision::Rescue { due_at } => (self.postpone(world, seen, due_at), false),
-            Decision::Expire => (self.end_at(world, at, &Change::Expire { now, tenant: Tenant::only() }), false),
+            Decision::Expire => return Sweeper::SendingLast { at },
             Decision::ExpireCancelled => {
-                self.end_at(world, at, &Change::ExpireCancelled { now });
+                self.end_at(world, &Change::ExpireCancelled { now });
                 return Sweeper::Idle;
             }
         };
@@ -561,31 +582,22 @@ impl Dray {
         }
     }
 
-    fn end_at(&self, world: &mut World, at: u8, change: &Change) -> bool {
-        match self.change_if_allowed(world, change) {
-            Ok(()) => true,
-            Err(Refusal::Ended(_)) => world.stored().finished() == Some(at),
-            Err(
-                Refusal::AlreadyApplied
-                | Refusal::NotYetDue(_)
-                | Refusal::Leased(_)
-                | Refusal::AttemptsUsedUp
-                | Refusal::Expired
-                | Refusal::HistoryFull
-                | Refusal::CancelRequested
-                | Refusal::TimeLeftTooShort
-                | Refusal::Fenced
-                | Refusal::MovedOn,
-            ) => false,
-        }
+    /// Refused: then somebody else has seen to it.
+    fn end_at(&self, world: &mut World, change: &Change) {
+        let _applied_or_refused = self.change_if_allowed(world, change);
     }
 
     fn send_again(&self, world: &mut World, sent: bool) -> bool {
-        let Sweeper::Sending { held_back } = world.sweeper else { return false };
+        let (held_back, then) = match world.sweeper {
+            Sweeper::Sending { held_back } => (held_back, Sweeper::Idle),
+            // Not sent: it is left for the next look.
+            Sweeper::SendingLast { at } => (false, if sent { Sweeper::Ending { at } } else { Sweeper::Idle }),
+            Sweeper::Idle | Sweeper::Looking { .. } | Sweeper::Ending { .. } => return false,
+        };
         if sent {
             world.queue.send(held_back, self.bounds.copies);
         }
-        world.sweeper = Sweeper::Idle;
+        world.sweeper = then;
         true
     }
 }
@@ -662,8 +674,8 @@ fn next_if_all_goes_well(world: &World) -> Action {
     match world.sweeper {
         Sweeper::Idle if world.overdue() => return Action::Look,
         Sweeper::Idle => {}
-        Sweeper::Looking { .. } => return Action::Sweep { answered: true },
-        Sweeper::Sending { .. } => return Action::SendAgain { sent: true },
+        Sweeper::Looking { .. } | Sweeper::Ending { .. } => return Action::Sweep { answered: true },
+        Sweeper::Sending { .. } | Sweeper::SendingLast { .. } => return Action::SendAgain { sent: true },
     }
     if world.queue.visible > 0 { Action::Worker(0, Step::Go) } else { Action::Tick }
 }
@@ -752,6 +764,7 @@ fn actions_of_workers(world: &World, actions: &mut Vec<Action>) {
                 Step::Finish(Finish::Success),
                 Step::Finish(Finish::Retryable),
                 Step::Finish(Finish::Permanent),
+                Step::BeLookedAfter,
                 Step::Die,
             ],
             Worker::Ended(..) => &[Step::Go, Step::WriteUnanswered, Step::Die],
@@ -767,11 +780,11 @@ fn actions_of_sweeper(world: &World, actions: &mut Vec<Action>) {
     match world.sweeper {
         Sweeper::Idle if world.overdue() => actions.push(Action::Look),
         Sweeper::Idle => {}
-        Sweeper::Looking { .. } => {
+        Sweeper::Looking { .. } | Sweeper::Ending { .. } => {
             actions.extend([Action::Sweep { answered: true }, Action::Sweep { answered: false }, Action::SweeperDies]);
         }
         // To die now and not to send are the same.
-        Sweeper::Sending { .. } => {
+        Sweeper::Sending { .. } | Sweeper::SendingLast { .. } => {
             actions.extend([Action::SendAgain { sent: true }, Action::SendAgain { sent: false }]);
         }
     }

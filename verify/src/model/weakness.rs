@@ -99,26 +99,28 @@ impl Weakness {
         }
     }
 
-    /// Whether no property may be violated by it: then it is no weakness after all.
-    pub fn must_be_safe(self) -> bool {
+    /// Whether a property must be violated by it: while leases are sound, and where they may lapse.
+    pub fn must_show(self) -> (bool, bool) {
         match self {
-            Self::AcknowledgeBeforeClaim | Self::AcknowledgeBeforeCommit => true,
+            // Harmless: no weakness after all.
+            Self::AcknowledgeBeforeClaim | Self::AcknowledgeBeforeCommit => (false, false),
+            // Two attempts at once: where leases may lapse that is no violation.
+            Self::ClaimDespiteLease | Self::ExpireDespiteLease => (true, false),
+            // An attempt that has ended in time may still be written down at any time, so the commits show in both.
             Self::CommitUnconditionally
             | Self::CommitByStatusOnly
-            | Self::ClaimDespiteLease
             | Self::ClaimDespiteMaxAttempts
             | Self::ClaimDespiteCancel
             | Self::ClaimEndedJobs
             | Self::RetryDespiteCancel
             | Self::RetryWithoutDue
             | Self::RetryForgetsAttempts
-            | Self::ExpireDespiteLease
             | Self::CancelEndedJobs
             | Self::SweepWithoutCondition
             | Self::SweepForgetsDue
             | Self::CountReceives
             | Self::SendBeforePut
-            | Self::AcceptWithoutDue => false,
+            | Self::AcceptWithoutDue => (true, true),
         }
     }
 

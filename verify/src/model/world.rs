@@ -126,14 +126,6 @@ impl Row {
         }
     }
 
-    /// When it ended.
-    pub fn finished(self) -> Option<u8> {
-        match self.place {
-            Place::Pending { .. } | Place::Processing { .. } => None,
-            Place::Completed(at) | Place::Failed(at) | Place::Cancelled(at) => Some(at),
-        }
-    }
-
     /// When the sweeper looks at it. `None` exactly if it has ended.
     pub fn due(self) -> Option<u8> {
         match self.place {
@@ -315,6 +307,16 @@ pub enum Sweeper {
     Sending {
         /// Which the queue shall hold back.
         held_back: bool,
+    },
+    /// The job's last attempt is dead. It will send the message that is to become a dead letter, and write that down.
+    SendingLast {
+        /// When it found that.
+        at: u8,
+    },
+    /// That message is sent.
+    Ending {
+        /// When it found the last attempt dead.
+        at: u8,
     },
 }
 

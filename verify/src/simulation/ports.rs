@@ -1,6 +1,7 @@
 //! The ports in memory, spoilt: calls get lost, answers get lost, and processes die in the middle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
-use shared::id::JobId;
+use shared::changes::EventId;
+use shared::counters::MemoryCounters;
+use shared::id::{JobId, LeaseToken};
 use shared::job::{Job, Status};
 use shared::memory::{MemoryQueue, MemoryStore};
 use shared::ports::{
@@ -20,6 +23,7 @@ use shared::transition::Change;
 use tokio::sync::Notify;
 use worker::JobError;
 
+use super::stream::Stream;
 use super::{Fault, GIVE_UP, Plan};
 use crate::history::Record;
 use crate::outputs::Creates;
@@ -32,7 +36,15 @@ pub struct Cosmos {
     clock: VirtualClock,
     pub store: MemoryStore,
     pub queue: MemoryQueue,
+    /// What happened to each job, for the checker.
     pub records: Mutex<Vec<Record>>,
+    /// The same with its times and all faults, for people.
+    pub story: Mutex<Vec<Line>>,
+    /// What the table's stream has brought up so far.
+    pub stream: Stream,
+    pub counters: MemoryCounters,
+    /// The events that others have been told of.
+    pub published: Mutex<BTreeSet<EventId>>,
     /// When each job last changed, and what it was before.
     index: Mutex<BTreeMap<JobId, (Timestamp, Option<Job>)>>,
     effects: AtomicU64,
@@ -44,15 +56,17 @@ pub struct Cosmos {
 impl Cosmos {
     pub fn new(plan: Plan) -> Self {
         let clock = VirtualClock::start();
-        // Every delivery of a throttled function counts, so there must be many before a message is given up.
-        let visibility_timeout = Duration::from_secs(if plan.fault == Some(Fault::VisibilityOver) { 5 } else { 360 });
         Self {
             plan,
             chance: Mutex::new(SmallRng::seed_from_u64(plan.seed)),
             clock,
             store: MemoryStore::default(),
-            queue: MemoryQueue::new(Arc::new(clock), visibility_timeout, 12),
+            queue: MemoryQueue::new(Arc::new(clock), Duration::from_secs(360), 12),
             records: Mutex::default(),
+            story: Mutex::default(),
+            stream: Stream::default(),
+            counters: MemoryCounters::default(),
+            published: Mutex::default(),
             index: Mutex::default(),
             effects: AtomicU64::new(0),
             faults: AtomicU64::new(0),
@@ -65,19 +79,32 @@ impl Cosmos {
     }
 
     pub fn record(&self, record: Record) {
+        self.tell(Some(record.job()), &format_args!("{record:?}"));
         self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    /// Adds a line to the story, of one job or of all.
+    pub fn tell(&self, job: Option<JobId>, what: &dyn fmt::Display) {
+        let line = Line { at: self.now(), job, what: what.to_string() };
+        self.story.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
     pub fn below(&self, bound: u64) -> u64 {
         self.chance.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..bound)
     }
 
-    /// Whether `fault` happens now.
+    /// Whether `fault` happens now, to nobody's job in particular.
     pub fn strikes(&self, fault: Fault) -> bool {
+        self.strikes_at(fault, None)
+    }
+
+    /// Whether `fault` happens now, to this job.
+    pub fn strikes_at(&self, fault: Fault, job: Option<JobId>) -> bool {
         let planned = self.plan.fault == Some(fault) || self.plan.fault == Some(Fault::Everything);
         let strikes = planned && self.storm.load(Ordering::Relaxed) && self.below(100) < self.plan.percent.into();
         if strikes {
             self.faults.fetch_add(1, Ordering::Relaxed);
+            self.tell(job, &format_args!("fault: {}", fault.name()));
         }
         strikes
     }
@@ -99,6 +126,13 @@ impl Cosmos {
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
 
+    /// What follows of a write that the table has applied.
+    fn note_write(&self, before: Option<Job>, after: Job) {
+        let (id, before_it) = (after.id, before.clone());
+        self.stream.push(before, after);
+        self.note_index(id, before_it);
+    }
+
     fn note_index(&self, id: JobId, before: Option<Job>) {
         self.index.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (self.now(), before));
     }
@@ -115,9 +149,28 @@ impl Cosmos {
     }
 }
 
+/// One line of a story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    at: Timestamp,
+    /// Whom it is about, if it is about one job only.
+    pub job: Option<JobId>,
+    what: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.at, self.what)
+    }
+}
+
 /// One process of a function: its own clock, and its own death.
 pub struct Process {
     pub cosmos: Arc<Cosmos>,
+    /// The idempotency key of the request that it answers, if it answers one.
+    key: Option<String>,
+    /// The latest claim of each job that it got applied.
+    claims: Mutex<BTreeMap<JobId, (u32, LeaseToken)>>,
     skew_ms: i64,
     pub died: Notify,
     dead: AtomicBool,
@@ -126,12 +179,19 @@ pub struct Process {
 
 impl Process {
     pub fn new(cosmos: &Arc<Cosmos>) -> Arc<Self> {
+        Self::answering(cosmos, None)
+    }
+
+    /// A process that answers a request with this idempotency key.
+    pub fn answering(cosmos: &Arc<Cosmos>, key: Option<String>) -> Arc<Self> {
         let skewed = cosmos.strikes(Fault::ClockSkew);
         let skew_ms = if skewed { i64::try_from(cosmos.below(600_001)).unwrap_or(0) - 300_000 } else { 0 };
         let dies = cosmos.strikes(Fault::KillAnywhere);
         let lives_for = if dies { cosmos.below(40) } else { u64::MAX };
         Arc::new(Self {
             cosmos: Arc::clone(cosmos),
+            key,
+            claims: Mutex::default(),
             skew_ms,
             died: Notify::new(),
             dead: AtomicBool::new(false),
@@ -140,7 +200,7 @@ impl Process {
     }
 
     /// A moment at which the process may die. If it does, nothing that it does after this happens.
-    async fn moment(&self) {
+    pub(super) async fn moment(&self) {
         if self.lives_for.load(Ordering::Relaxed) == 0 {
             self.die().await;
         }
@@ -157,13 +217,13 @@ impl Process {
         std::future::pending::<()>().await;
     }
 
-    async fn dies_at(&self, fault: Fault) {
-        if self.cosmos.strikes(fault) {
+    async fn dies_at(&self, fault: Fault, job: JobId) {
+        if self.cosmos.strikes_at(fault, Some(job)) {
             self.die().await;
         }
     }
 
-    fn unanswered() -> StoreError {
+    pub(super) fn unanswered() -> StoreError {
         StoreError::Unavailable("the answer got lost".into())
     }
 }
@@ -185,15 +245,15 @@ impl Entropy for Process {
 impl JobStore for Process {
     async fn insert_if_absent(&self, job: &Job) -> Result<Inserted, StoreError> {
         self.moment().await;
-        if self.cosmos.strikes(Fault::PutLost) {
+        if self.cosmos.strikes_at(Fault::PutLost, Some(job.id)) {
             return Err(Self::unanswered());
         }
         let inserted = self.cosmos.store.insert_if_absent(job).await?;
         if inserted == Inserted::New {
-            self.cosmos.record(Record::Stored { job: job.id });
-            self.cosmos.note_index(job.id, None);
+            self.cosmos.record(Record::Stored { job: job.id, key: self.key.clone() });
+            self.cosmos.note_write(None, job.clone());
         }
-        if self.cosmos.strikes(Fault::PutUnanswered) {
+        if self.cosmos.strikes_at(Fault::PutUnanswered, Some(job.id)) {
             return Err(Self::unanswered());
         }
         self.moment().await;
@@ -209,20 +269,23 @@ impl JobStore for Process {
         self.moment().await;
         let is_outcome = change.fence().is_some();
         if is_outcome {
-            self.dies_at(Fault::KillBeforeCommit).await;
+            self.dies_at(Fault::KillBeforeCommit, id).await;
         }
         let before = self.cosmos.store.find(id).await?;
         let changed = self.cosmos.store.change_if_allowed(id, change).await?;
         if let Changed::Applied(job) = &changed {
-            self.cosmos.note_index(id, before);
+            self.cosmos.note_write(before, (**job).clone());
+            if let Change::Claim { token, .. } = change {
+                self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (job.attempts, *token));
+            }
             if let Some(record) = record_of(change, job) {
                 self.cosmos.record(record);
             }
         }
         if is_outcome {
-            self.dies_at(Fault::KillAfterCommit).await;
+            self.dies_at(Fault::KillAfterCommit, id).await;
         }
-        if self.cosmos.strikes(Fault::ChangeUnanswered) {
+        if self.cosmos.strikes_at(Fault::ChangeUnanswered, Some(id)) {
             return Err(Self::unanswered());
         }
         self.moment().await;
@@ -275,11 +338,10 @@ fn record_of(change: &Change, job: &Job) -> Option<Record> {
         | Change::ExpireCancelled { .. }
         | Change::Lapse { .. }
         | Change::CancelPending { .. } => Some(Record::Ended { job: id, status }),
-        Change::Postpone { .. }
-        | Change::Report { .. }
-        | Change::Reschedule { .. }
-        | Change::Redrive { .. }
-        | Change::RequestCancel { .. } => None,
+        Change::Redrive { .. } => Some(Record::Redriven { job: id }),
+        Change::Postpone { .. } | Change::Report { .. } | Change::Reschedule { .. } | Change::RequestCancel { .. } => {
+            None
+        }
     }
 }
 
@@ -287,11 +349,13 @@ fn record_of(change: &Change, job: &Job) -> Option<Record> {
 impl JobQueue for Process {
     async fn send(&self, message: &Message) -> Result<(), QueueError> {
         self.moment().await;
-        if self.cosmos.strikes(Fault::SendLost) || self.cosmos.gives_the_sweeper_work() {
+        let job = Some(message.job_id);
+        if self.cosmos.strikes_at(Fault::SendLost, job) || self.cosmos.gives_the_sweeper_work() {
             return Err(QueueError("the message got lost".into()));
         }
         self.cosmos.queue.send(message).await?;
-        if self.cosmos.strikes(Fault::SendUnanswered) {
+        self.cosmos.tell(job, &format_args!("a message is sent, held back for {:?}", message.delay));
+        if self.cosmos.strikes_at(Fault::SendUnanswered, job) {
             return Err(QueueError("the answer got lost".into()));
         }
         self.moment().await;
@@ -303,10 +367,14 @@ impl JobQueue for Process {
         for batch in messages.chunks(10) {
             self.moment().await;
             for message in batch {
-                let lost = self.cosmos.strikes(Fault::SendPartial) || self.cosmos.strikes(Fault::SendLost);
+                let job = Some(message.job_id);
+                let lost = self.cosmos.strikes_at(Fault::SendPartial, job);
+                let lost = lost || self.cosmos.strikes_at(Fault::SendLost, job);
                 let lost = lost || self.cosmos.gives_the_sweeper_work();
                 if lost || self.cosmos.queue.send(message).await.is_err() {
                     unsent.push(message.job_id);
+                } else {
+                    self.cosmos.tell(job, &format_args!("a message is sent, held back for {:?}", message.delay));
                 }
             }
         }
@@ -347,9 +415,10 @@ impl DeadLetters for Process {
 impl Creates for Process {
     /// The effect of a job: a file, which is made new at each call so that the checker sees each.
     async fn create(&self, file_name: &str, content: Vec<u8>) -> Result<String, JobError> {
-        self.dies_at(Fault::KillBeforeEffect).await;
+        let id: JobId = file_name.trim_end_matches(".csv").parse().expect("named by the job's id");
+        self.dies_at(Fault::KillBeforeEffect, id).await;
         self.moment().await;
-        // What the job's payload asks for; see `run::body`.
+        // What the job's payload asks for; see `people::payload_of`.
         let wish = String::from_utf8_lossy(&content).into_owned();
         if wish.contains("slow") {
             tokio::time::sleep(Duration::from_millis(self.cosmos.below(9_000))).await;
@@ -363,10 +432,11 @@ impl Creates for Process {
         if wish.contains("fail") && self.cosmos.below(2) == 0 {
             return Err(JobError::retry("told to fail"));
         }
-        let id: JobId = file_name.trim_end_matches(".csv").parse().expect("named by the job's id");
         let result = format!("{file_name}#{}", self.cosmos.effects.fetch_add(1, Ordering::Relaxed));
-        self.cosmos.record(Record::Effect { job: id, result: format!("{result:?}") });
-        self.dies_at(Fault::KillAfterEffect).await;
+        let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (attempt, token) = claims.get(&id).copied().expect("no job runs unclaimed");
+        self.cosmos.record(Record::Effect { job: id, attempt, token, result: format!("{result:?}") });
+        self.dies_at(Fault::KillAfterEffect, id).await;
         Ok(result)
     }
 }

@@ -1,24 +1,24 @@
 //! One run: clients, the event source, workers and sweepers, until everything has ended.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use shared::id::JobId;
 use shared::job::Status;
 use shared::memory::Delivery;
-use shared::ports::{Changed, JobQueue, JobStore};
-use shared::transition::Change;
+use shared::ports::JobQueue;
 use tests::world::{body, record};
 use tokio::task::JoinSet;
-use tower::ServiceExt;
 
-use super::ports::{Cosmos, Process, has_ended};
+use super::people::client;
+use super::ports::{Cosmos, Line, Process};
+use super::stream::{stream_source, what_events_got_wrong};
 use super::{Fault, Plan};
-use crate::functions::{Ports, accepted_in, submission};
-use crate::history::{Kind, Record, Violation, check};
+use crate::functions::Ports;
+use crate::history::{Kind, Violation, check};
 use crate::virtual_time::in_virtual_time;
 
 /// How a run went.
@@ -33,13 +33,16 @@ pub struct Outcome {
     /// What must not have happened.
     pub violations: Vec<Violation>,
     /// What happened, to be told if something is wrong.
-    pub records: Vec<Record>,
-    /// How much time passed in it.
-    pub simulated: Duration,
+    pub story: Vec<Line>,
+    /// The longest time for which a failed job had no dead letter, or one that is not failed had one.
+    pub longest_lie: Duration,
 }
 
 /// How long after the storm everything must have ended: longer than any wait between two looks of the sweeper.
 const CALM: Duration = Duration::from_hours(4);
+
+/// The longest time for which the dead-letter queue may not tell the truth about a job.
+const LONGEST_LIE: Duration = Duration::from_mins(30);
 
 /// How long after another two clients come at most, in milliseconds: usually, and where there shall be much to sweep for
 /// a long time.
@@ -57,6 +60,9 @@ async fn live_through(plan: Plan) -> Outcome {
     let cosmos = Arc::new(Cosmos::new(plan));
     let mut background = JoinSet::new();
     background.spawn(event_source(Arc::clone(&cosmos)));
+    background.spawn(stream_source(Arc::clone(&cosmos)));
+    let longest_lie = Arc::new(Mutex::default());
+    background.spawn(watch_dead_letters(Arc::clone(&cosmos), Arc::clone(&longest_lie)));
     background.spawn(schedule(Arc::clone(&cosmos)));
 
     let apart_ms = if plan.is_about_sweeping() { CLIENTS_APART_MS.1 } else { CLIENTS_APART_MS.0 };
@@ -70,32 +76,53 @@ async fn live_through(plan: Plan) -> Outcome {
     cosmos.storm.store(false, Ordering::Relaxed);
 
     let calm = tokio::time::Instant::now();
-    while !cosmos.store.all().iter().all(has_ended) && calm.elapsed() < CALM {
+    while !cosmos.store.statuses().iter().all(|(_, status)| status.is_terminal()) && calm.elapsed() < CALM {
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
     // A failed job's message is on its way to the dead-letter queue, and the sweeper tidies that.
-    tokio::time::sleep(Duration::from_hours(2)).await;
+    tokio::time::sleep(CALM / 4).await;
     background.shutdown().await;
 
     let jobs = cosmos.store.all();
     let records = cosmos.records.lock().expect("no panic").clone();
-    let mut violations = check(&records, &jobs);
+    let mut violations = check(&records, &jobs, plan.leases());
     violations.extend(dead_letters_that_lie(&cosmos));
-    let simulated =
-        Duration::from_millis(cosmos.now().since(cosmos_start(&cosmos)).as_millis().try_into().unwrap_or(0));
-    Outcome { plan, accepted, faults: cosmos.faults.load(Ordering::Relaxed), violations, records, simulated }
+    violations.extend(what_events_got_wrong(&cosmos, &jobs).await);
+    let story = cosmos.story.lock().expect("no panic").clone();
+    let longest_lie = *longest_lie.lock().expect("no panic");
+    if longest_lie > LONGEST_LIE {
+        let what = format!("one of those about which the dead-letter queue lied for {} s", longest_lie.as_secs());
+        violations.push(Violation { kind: Kind::Untrue, job: jobs[0].id, what });
+    }
+    Outcome { plan, accepted, faults: cosmos.faults.load(Ordering::Relaxed), violations, story, longest_lie }
 }
 
-fn cosmos_start(cosmos: &Cosmos) -> shared::time::Timestamp {
-    cosmos.store.all().first().map_or(cosmos.now(), |job| job.created_at)
+fn failed_jobs(cosmos: &Cosmos) -> BTreeSet<JobId> {
+    let statuses = cosmos.store.statuses().into_iter();
+    statuses.filter(|(_, status)| *status == Status::Failed).map(|(job, _)| job).collect()
+}
+
+/// Times how long the dead-letter queue does not tell the truth about a job.
+async fn watch_dead_letters(cosmos: Arc<Cosmos>, longest: Arc<Mutex<Duration>>) {
+    let mut lies: BTreeMap<JobId, tokio::time::Instant> = BTreeMap::new();
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let named: BTreeSet<JobId> = cosmos.queue.dead_letters().into_iter().collect();
+        let now: BTreeSet<JobId> = named.symmetric_difference(&failed_jobs(&cosmos)).copied().collect();
+        lies.retain(|job, _| now.contains(job));
+        for job in now {
+            let since = *lies.entry(job).or_insert_with(tokio::time::Instant::now);
+            let mut longest = longest.lock().expect("no panic");
+            *longest = longest.max(since.elapsed());
+        }
+    }
 }
 
 /// The dead-letter queue must hold one message for each failed job, and no other.
 fn dead_letters_that_lie(cosmos: &Cosmos) -> Vec<Violation> {
     let letters = cosmos.queue.dead_letters();
     let named: BTreeSet<JobId> = letters.iter().copied().collect();
-    let failed: BTreeSet<JobId> =
-        cosmos.store.all().iter().filter(|job| job.status() == Status::Failed).map(|job| job.id).collect();
+    let failed: BTreeSet<JobId> = failed_jobs(cosmos);
     let untrue = |job: &JobId, what: &str| Violation { kind: Kind::Untrue, job: *job, what: what.to_owned() };
     let missing = failed.difference(&named).map(|job| untrue(job, "failed, and no dead letter"));
     let needless = named.difference(&failed).map(|job| untrue(job, "a dead letter, and not failed"));
@@ -104,64 +131,6 @@ fn dead_letters_that_lie(cosmos: &Cosmos) -> Vec<Violation> {
         violations.push(untrue(&letters[0], "some dead letters are there twice"));
     }
     violations
-}
-
-/// Submits one job, again and again with the same key until it is accepted. Whether it was.
-async fn client(cosmos: Arc<Cosmos>, number: u32) -> bool {
-    let key = format!("order-{number}");
-    for _ in 0..50 {
-        let process = Process::new(&cosmos);
-        let router = Ports::of(&process).api();
-        let request = submission(Some(&key), payload_of(&cosmos, number));
-        let answer = tokio::select! {
-            biased;
-            () = process.died.notified() => None,
-            answer = router.oneshot(request) => answer.ok(),
-        };
-        if let Some(job) = answer.as_ref().and_then(accepted_in) {
-            cosmos.record(Record::Accepted { job, key: Some(key) });
-            if cosmos.strikes(Fault::Cancel) {
-                cancel(&cosmos, job).await;
-            }
-            return true;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    false
-}
-
-/// The same for each number: some jobs are slow, some fail now and then, some give up, some are for later.
-fn payload_of(cosmos: &Cosmos, number: u32) -> String {
-    let wish = match (u64::from(number) ^ cosmos.plan.seed) % 10 {
-        0 | 1 => "slow",
-        2 => "fail",
-        3 => "give_up",
-        _ => "",
-    };
-    let delay = match number % 50 {
-        0 => r#","delay_seconds":30"#,
-        1 => r#","delay_seconds":1200"#,
-        _ => "",
-    };
-    format!(r#"{{"type":"csv-generation","payload":{{"wish":"{wish}"}},"timeout_seconds":10{delay}}}"#)
-}
-
-/// What the API's cancel does: end a waiting job, ask for a running one.
-async fn cancel(cosmos: &Arc<Cosmos>, job: JobId) {
-    tokio::time::sleep(Duration::from_millis(cosmos.below(20_000))).await;
-    let process = Process::new(cosmos);
-    let now = cosmos.now();
-    for change in [Change::CancelPending { now }, Change::RequestCancel { now }] {
-        let changed = tokio::select! {
-            biased;
-            () = process.died.notified() => return,
-            changed = process.change_if_allowed(job, &change) => changed,
-        };
-        if let Ok(Changed::Applied(_)) = changed {
-            cosmos.record(Record::CancelAcknowledged { job });
-            return;
-        }
-    }
 }
 
 /// The event-source mapping: up to 5 batches of up to 10 messages at once.
@@ -173,19 +142,23 @@ async fn event_source(cosmos: Arc<Cosmos>) {
         let mut batch = vec![];
         while batch.len() < most && invocations.len() < 5 {
             let Some(delivery) = cosmos.queue.receive() else { break };
-            if plan_is(&cosmos, Fault::VisibilityOver) && delivery.receives > 1 {
-                cosmos.faults.fetch_add(1, Ordering::Relaxed);
-            }
-            if cosmos.strikes(Fault::DeliveredTwice) {
-                let soon = Duration::from_millis(cosmos.below(5_000));
-                cosmos.queue.hide(&delivery.receipt, soon).await.expect("memory takes all");
-            }
-            if cosmos.strikes(Fault::Reordered) {
-                let rest = Duration::from_millis(cosmos.below(60_000));
+            let job = Some(delivery.job_id);
+            cosmos.tell(job, &format_args!("a message is delivered, for the {}. time", delivery.receives));
+            let visible_in = async |rest: u64| {
+                let rest = Duration::from_millis(rest);
                 cosmos.queue.hide(&delivery.receipt, rest).await.expect("memory takes all");
-            } else if cosmos.strikes(Fault::Throttled) {
-                cosmos.queue.hide(&delivery.receipt, Duration::from_secs(30)).await.expect("memory takes all");
-            } else if !cosmos.strikes(Fault::ReceiveLost) {
+            };
+            if cosmos.strikes_at(Fault::DeliveredTwice, job) {
+                visible_in(cosmos.below(200)).await;
+            }
+            if cosmos.strikes_at(Fault::VisibilityOver, job) {
+                visible_in(1_000 + cosmos.below(6_000)).await;
+            }
+            if cosmos.strikes_at(Fault::Reordered, job) {
+                visible_in(cosmos.below(60_000)).await;
+            } else if cosmos.strikes_at(Fault::Throttled, job) {
+                visible_in(30_000).await;
+            } else if !cosmos.strikes_at(Fault::ReceiveLost, job) {
                 batch.push(delivery);
             }
         }
@@ -196,10 +169,6 @@ async fn event_source(cosmos: Arc<Cosmos>) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-fn plan_is(cosmos: &Cosmos, fault: Fault) -> bool {
-    cosmos.plan.fault == Some(fault)
 }
 
 /// One invocation of the worker. What it does not return is acknowledged; if it dies, nothing is.
