@@ -16,6 +16,7 @@ mod stack;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -52,9 +53,18 @@ pub struct Options {
     /// Where jobs, messages and logs are kept between runs
     #[arg(long, default_value = ".dray")]
     pub data_dir: PathBuf,
-    /// For tests that come between the functions and the local AWS: where the functions are told that it is
+    /// For tests that come between the functions and the local AWS
     #[arg(skip)]
-    pub functions_reach_aws_at: Option<String>,
+    pub detour: Option<Detour>,
+}
+
+/// What lies between the functions and the local AWS.
+#[derive(Clone, Debug)]
+pub struct Detour {
+    /// Where the functions are told that AWS is.
+    pub url: String,
+    /// Where it is: set as soon as that is known, before any function runs.
+    pub leads_to: Arc<OnceLock<String>>,
 }
 
 /// Does what the command line asks for: runs the stack, or a command on a running one.

@@ -48,7 +48,11 @@ impl Stack {
         }
         let packages = engine::install(&built.target_dir, report).await?;
         report("starting the local AWS");
-        let engine = Engine::start(&packages, &folders, options.functions_reach_aws_at.as_deref()).await?;
+        let detour = options.detour.as_ref();
+        let engine = Engine::start(&packages, &folders, detour.map(|detour| detour.url.as_str())).await?;
+        if let Some(detour) = detour {
+            detour.leads_to.get_or_init(|| engine.url().to_owned());
+        }
         report("deploying template.yaml");
         let template =
             std::fs::read_to_string(workspace().join("template.yaml")).context("failed to read template.yaml")?;

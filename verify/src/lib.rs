@@ -42,9 +42,6 @@ pub struct Options {
     /// How many jobs are queued while no worker runs; of few, the sweeper's two copies a sweep are more than 1 %
     #[arg(long, default_value_t = 50_000)]
     pub overload_jobs: u32,
-    /// How many times four jobs are submitted while processes are killed
-    #[arg(long, default_value_t = 3)]
-    pub kill_rounds: u32,
     /// How many jobs lose their worker while nothing else goes wrong
     #[arg(long, default_value_t = 4)]
     pub rescue_jobs: u32,
@@ -87,7 +84,7 @@ pub fn run(options: &Options) -> ExitCode {
         }
     }
     if wanted(Part::Kill) {
-        summary.add_with_note(in_real_time(stack::kill_everywhere(options.kill_rounds)));
+        summary.add_with_note(in_real_time(stack::kill_everywhere()));
     }
     if wanted(Part::Rescue) {
         summary.add_with_note(in_real_time(stack::time_rescues(options.rescue_jobs)));

@@ -4,16 +4,19 @@ mod kill;
 mod network;
 mod rescue;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use local::{Environment, Options, Stack};
+use local::{Detour, Environment, Options, Stack};
 use reqwest::Client;
 use serde_json::Value;
-use shared::id::JobId;
-use shared::job::{Job, Status};
-use shared::ports::JobStore;
+use shared::event::Event;
+use shared::id::{JobId, Tenant};
+use shared::job::{Job, State, Status};
+use shared::job_type::Payload as _;
+use shared::payloads::csv_generation::CsvGeneration;
+use shared::ports::{JobStore, Lane, ListQuery};
 use shared_aws::dynamodb::DynamoStore;
 use tests::system::{processes_of, target_dir};
 use tests::table::{Meter, client_of};
@@ -31,6 +34,7 @@ pub struct Attacked {
     /// Where its functions reach AWS.
     functions_aws_url: String,
     accepted: Vec<Accepted>,
+    folder: PathBuf,
 }
 
 /// A job that was answered with 202.
@@ -42,7 +46,7 @@ struct Accepted {
 }
 
 impl Attacked {
-    async fn start(name: &str, functions_reach_aws_at: Option<String>) -> Self {
+    async fn start(name: &str, detour: Option<Detour>) -> Self {
         let folder = target_dir().join("tmp").join(name);
         let _ = std::fs::remove_dir_all(&folder); // what an earlier run has left
         std::fs::create_dir_all(folder.join("data/kill-points")).expect("a folder");
@@ -50,11 +54,11 @@ impl Attacked {
             .with("OUTPUT_URL", format!("file://{}", folder.join("output").display()))
             .with("RETRY_BASE_SECONDS", "1");
         let data_dir = folder.join("data");
-        let options = Options { port: 0, data_dir, functions_reach_aws_at: functions_reach_aws_at.clone() };
+        let options = Options { port: 0, data_dir, detour: detour.clone() };
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let stack = Stack::start(&options, environment, listener, &|_| ()).await.expect("the stack starts");
-        let functions_aws_url = functions_reach_aws_at.unwrap_or_else(|| stack.aws_url().to_owned());
-        Self { stack, functions_aws_url, accepted: vec![] }
+        let functions_aws_url = detour.map_or_else(|| stack.aws_url().to_owned(), |detour| detour.url);
+        Self { stack, functions_aws_url, accepted: vec![], folder }
     }
 
     fn store(&self) -> DynamoStore {
@@ -68,12 +72,67 @@ impl Attacked {
         self.accepted.push(Accepted { id, key, expected });
     }
 
+    /// Sends a request again and again until it is answered, and not by a failure. Gives the answer.
+    async fn post(&self, path: &str, key: Option<&str>, body: &str) -> Value {
+        for _ in 0..TRIES {
+            let request = Client::new().post(format!("{}{path}", self.stack.url())).body(body.to_owned());
+            let request = request.header("content-type", "application/json");
+            let request = match key {
+                Some(key) => request.header("idempotency-key", key),
+                None => request,
+            };
+            if let Ok(answer) = request.send().await
+                && !answer.status().is_server_error()
+                && let Ok(answer) = answer.json().await
+            {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no answer to {path} after {TRIES} tries")
+    }
+
+    /// Notes a job that was answered as accepted.
+    fn expect(&mut self, id: &Value, key: String, expected: Option<Status>) {
+        let id = id.as_str().and_then(|id| id.parse().ok()).expect("an id");
+        self.accepted.push(Accepted { id, key, expected });
+    }
+
+    /// Asks for something to be done about the job that was accepted last.
+    async fn act_on_latest(&self, what: &str, body: &str) {
+        let job = self.accepted.last().expect("one was accepted").id;
+        self.post(&format!("/jobs/{job}/{what}"), None, body).await;
+    }
+
+    /// Waits for the job that was accepted last. Gives its status then.
+    async fn until_latest(&self, is_so: impl Fn(&Job) -> bool) -> Status {
+        let (store, id) = (self.store(), self.accepted.last().expect("one was accepted").id);
+        let end = Instant::now() + Duration::from_secs(600);
+        loop {
+            let job = store.find(id).await.expect("the engine answers").expect("it was accepted");
+            if is_so(&job) {
+                return job.status();
+            }
+            assert!(Instant::now() < end, "job {id} does not come as far as it should");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The folder whose files say where to die.
+    fn kill_points(&self) -> PathBuf {
+        self.folder.join("data/kill-points")
+    }
+
     /// Runs the sweeper now, besides its schedule. Whether it survived.
     async fn sweep(&self) -> bool {
-        let function = &self.stack.outputs()["SweeperFunctionName"];
-        let url = format!("{}/2015-03-31/functions/{function}/invocations", self.stack.aws_url());
-        let answer = Client::new().post(url).body("{}").send().await.expect("the engine answers");
+        let answer = Client::new().post(self.sweeper_url()).body("{}").send().await.expect("the engine answers");
         !answer.headers().contains_key("x-amz-function-error")
+    }
+
+    /// Where the sweeper is invoked.
+    fn sweeper_url(&self) -> String {
+        let function = &self.stack.outputs()["SweeperFunctionName"];
+        format!("{}/2015-03-31/functions/{function}/invocations", self.stack.aws_url())
     }
 
     /// The processes of a function that are alive, the function named as the template's output that names it.
@@ -85,23 +144,36 @@ impl Attacked {
     async fn jobs(&self) -> Vec<Job> {
         let store = self.store();
         let mut jobs = vec![];
-        for accepted in &self.accepted {
-            jobs.extend(store.find(accepted.id).await.expect("the engine answers"));
+        let ids: BTreeSet<JobId> = self.accepted.iter().map(|accepted| accepted.id).collect();
+        for id in ids {
+            jobs.extend(store.find(id).await.expect("the engine answers"));
         }
         jobs
     }
 
-    /// Waits until all jobs have ended, sweeping now and then besides the schedule, for as long as `time`.
+    /// Waits until all jobs and their callbacks have ended, sweeping now and then besides the schedule, for as long as
+    /// `time`.
     async fn drain(&self, time: Duration) -> Vec<Job> {
         let end = Instant::now() + time;
         loop {
             let jobs = self.jobs().await;
-            if have_ended(&jobs) || Instant::now() > end {
+            if (have_ended(&jobs) && self.callbacks_have_ended(&jobs).await) || Instant::now() > end {
                 return jobs;
             }
             self.sweep().await;
             tokio::time::sleep(Duration::from_secs(2)).await;
         }
+    }
+
+    async fn callbacks_have_ended(&self, jobs: &[Job]) -> bool {
+        let store = self.store();
+        for callback in jobs.iter().flat_map(callbacks_of) {
+            let there = store.find(callback).await.expect("the engine answers");
+            if !there.is_some_and(|job| job.status().is_terminal()) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits until all jobs have ended, with no other sweeps than the schedule's, for as long as `time`.
@@ -116,8 +188,22 @@ impl Attacked {
         }
     }
 
+    /// All jobs that are in the table, which must be those that were accepted.
+    async fn listed(&self) -> Vec<Job> {
+        let (store, mut listed, mut before) = (self.store(), vec![], None);
+        loop {
+            let query = ListQuery { tenant: Tenant::only(), lane: Lane::All, before, limit: 100 };
+            let page = store.list(&query).await.expect("the engine answers");
+            listed.extend(page.jobs);
+            before = page.next;
+            if before.is_none() {
+                return listed;
+            }
+        }
+    }
+
     /// What must not have happened.
-    fn violations(&self, jobs: &[Job]) -> Vec<Violation> {
+    async fn violations(&self, jobs: &[Job]) -> Vec<Violation> {
         let mut records: Vec<Record> = jobs.iter().flat_map(records_of).collect();
         let mut by_id: BTreeMap<JobId, &Job> = BTreeMap::new();
         by_id.extend(jobs.iter().map(|job| (job.id, job)));
@@ -134,8 +220,61 @@ impl Attacked {
         }
         let mut violations = check(&records, jobs, Leases::Sound);
         violations.extend(wrong_ends);
+        violations.extend(jobs.iter().filter_map(|job| self.what_is_wrong_with_the_file_of(job)));
+        let callbacks: BTreeSet<JobId> = jobs.iter().flat_map(callbacks_of).collect();
+        let listed = self.listed().await;
+        let of_nobody = listed.iter().filter(|job| !by_id.contains_key(&job.id) && !callbacks.contains(&job.id));
+        violations.extend(of_nobody.map(|job| {
+            let what = "is in the table, and nobody got it accepted".to_owned();
+            Violation { kind: Kind::Doubled, job: job.id, what }
+        }));
+        for callback in callbacks {
+            if let Some(job) = listed.iter().find(|job| job.id == callback) {
+                violations.extend(check(&records_of(job), std::slice::from_ref(job), Leases::Sound));
+            } else {
+                let what = "nobody is called back".to_owned();
+                violations.push(Violation { kind: Kind::Lost, job: callback, what });
+            }
+        }
         violations
     }
+}
+
+impl Attacked {
+    /// A completed CSV job must have left the file that it names, with what its payload asks for.
+    fn what_is_wrong_with_the_file_of(&self, job: &Job) -> Option<Violation> {
+        let State::Completed { .. } = &job.state else { return None };
+        if job.job_type.as_str() != CsvGeneration::NAME {
+            return None;
+        }
+        let payload: serde_json::Map<String, Value> = serde_json::from_str(job.payload.as_str()).expect("an object");
+        let lines: Vec<_> = payload.iter().map(|(key, value)| format!("{key},{value}")).collect();
+        let file = self.folder.join("output").join(format!("{}.csv", job.id));
+        let what = match std::fs::read_to_string(&file) {
+            Ok(content) if lines.iter().all(|line| content.lines().any(|there| there == line)) => return None,
+            Ok(content) => format!("its file has {content:?}, and not {lines:?}"),
+            Err(error) => format!("its file cannot be read: {error}"),
+        };
+        Some(Violation { kind: Kind::Lost, job: job.id, what })
+    }
+}
+
+/// The jobs by which the owner of a job is told how it ended, each time that it did.
+fn callbacks_of(job: &Job) -> Vec<JobId> {
+    if job.callback_url.is_none() {
+        return vec![];
+    }
+    let ends = job.history.iter().enumerate().filter(|(_, event)| match event {
+        Event::Completed { .. } | Event::Failed { .. } | Event::Cancelled { .. } | Event::Lapsed { .. } => true,
+        Event::Accepted { .. }
+        | Event::Started { .. }
+        | Event::Retrying { .. }
+        | Event::Yielded { .. }
+        | Event::CancelRequested { .. }
+        | Event::Rescheduled { .. }
+        | Event::Redriven { .. } => false,
+    });
+    ends.map(|(index, _)| JobId::of_callback(job.id, index)).collect()
 }
 
 fn have_ended(jobs: &[Job]) -> bool {
@@ -150,22 +289,22 @@ fn spread(mut times: Vec<Duration>) -> Option<String> {
     Some(format!("{least:.0} s, {median:.0} s, {most:.0} s (least, median, most of {})", times.len()))
 }
 
+/// How often a request is repeated that gets no answer.
+const TRIES: u32 = 200;
+
 async fn submit(url: &str, key: &str, body: &str) -> JobId {
-    for _ in 0..200 {
+    for _ in 0..TRIES {
         let request = Client::new().post(format!("{url}/jobs")).header("content-type", "application/json");
         let request = request.header("idempotency-key", key).body(body.to_owned());
         if let Ok(answer) = request.send().await
-            && answer.status().as_u16() == 202
+            && !answer.status().is_server_error()
+            && let status = answer.status()
             && let Ok(answer) = answer.json::<Value>().await
         {
+            assert_eq!(status.as_u16(), 202, "{key}: {answer}");
             return answer["job_id"].as_str().expect("an id").parse().expect("an id");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("no answer to {key} after 200 tries")
-}
-
-/// The folder whose files say where to die.
-fn kill_points(name: &str) -> std::path::PathBuf {
-    Path::new(&target_dir()).join("tmp").join(name).join("data/kill-points")
+    panic!("no answer to {key} after {TRIES} tries")
 }

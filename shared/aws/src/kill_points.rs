@@ -1,7 +1,7 @@
 //! Places at which a process can be made to die, to see that nothing is lost. Only in debug builds.
 //!
-//! With `KILL_POINTS` naming a folder, each call of a port passes two points: `<function>.<call>.before` and `….after`.
-//! The process that first comes to a point whose name is that of a file in the folder takes the file away and kills
+//! With `KILL_POINTS` naming a folder, each call that a job's life takes passes two points: `<function>.<call>.before` and
+//! `….after`. The process that first comes to a point whose name is that of a file in the folder takes the file away and kills
 //! itself, as `kill -9` would.
 
 use std::path::PathBuf;
@@ -170,7 +170,10 @@ impl DeadLetters for Guarded<dyn DeadLetters> {
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
-        self.inner.delete(receipts).await
+        self.points.pass("delete_dead_letters.before");
+        let answer = self.inner.delete(receipts).await;
+        self.points.pass("delete_dead_letters.after");
+        answer
     }
 
     async fn depth(&self) -> Result<usize, QueueError> {

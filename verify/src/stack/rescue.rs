@@ -46,7 +46,7 @@ pub async fn time_rescues(jobs: u32) -> (Line, String) {
     let jobs = attacked.wait(PATIENCE.1).await;
 
     let bound = TIMEOUT + LEASE_MARGIN + 2 * SWEEPS_APART;
-    let mut violations = attacked.violations(&jobs);
+    let mut violations = attacked.violations(&jobs).await;
     let mut waits = vec![];
     for (id, killed_at) in killed {
         let next = jobs.iter().find(|job| job.id == id).and_then(|job| first_start_after(job, killed_at));
