@@ -307,6 +307,9 @@ fn paths() -> Vec<Vec<Change>> {
         vec![first.clone(), fail(1)],
         vec![first, Change::RequestCancel { now }, Change::YieldToCancel { now, fence: fence(1) }],
         vec![Change::CancelPending { now }],
+        vec![waited(PLENTY)],
+        vec![waited(Duration::from_mins(15))],
+        vec![waited(Duration::from_mins(15)), claim(1, START)],
     ]
 }
 
@@ -337,6 +340,11 @@ fn changes() -> Vec<Change> {
         changes.extend([redrive(), Change::Reschedule { now, not_before: now + PLENTY * 60 }]);
     }
     changes
+}
+
+/// The sweeper looks at it again only then: a claim before moves its due, and one after does not.
+fn waited(rest: Duration) -> Change {
+    Change::Postpone { seen_due_at: START + crate::sweep::PATIENCE, due_at: START + rest }
 }
 
 fn claim(attempt: u8, now: Timestamp) -> Change {

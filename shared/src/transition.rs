@@ -10,6 +10,7 @@ use crate::event::{Event, LAPSED};
 use crate::id::{LeaseToken, Tenant};
 use crate::job::{Job, Progress, State, Status};
 use crate::json::Json;
+use crate::sweep::PATIENCE;
 use crate::time::Timestamp;
 
 /// How much longer than the attempt's own timeout a lease lasts: the time a worker has to write down the outcome
@@ -312,6 +313,7 @@ fn claim(job: &Job, now: Timestamp, token: LeaseToken, time_left: Duration) -> R
         return Err(Refusal::TimeLeftTooShort);
     }
     let lease_until = now + job.timeout + LEASE_MARGIN;
+    let due_at = if due_at > latest_kept_due(now) { lease_until } else { due_at };
     let state = State::Processing { lease_until, cancel_requested: false, due_at };
     Ok(Job {
         attempts: job.attempts + u32::from(!resumes),
@@ -319,6 +321,13 @@ fn claim(job: &Job, now: Timestamp, token: LeaseToken, time_left: Duration) -> R
         started_at: Some(now),
         ..changed(job, state, Event::Started { at: now })
     })
+}
+
+/// The latest due that a job keeps which is claimed at `now`; a later one moves to the end of the lease. The longer a job
+/// has waited, the rarer the sweeper looks at it, up to a quarter of an hour apart: if the worker died, nobody would
+/// notice before. A due that is near stays, because to move it costs two write units.
+pub fn latest_kept_due(now: Timestamp) -> Timestamp {
+    now + LEASE_MARGIN + PATIENCE
 }
 
 /// Whether it makes no sense any more to start the job. An attempt that goes on has been started in time.
@@ -663,6 +672,18 @@ mod tests {
 
     fn json(text: &str) -> Json {
         Json::parse(text).expect("valid")
+    }
+
+    #[test]
+    fn a_job_that_waited_long_is_looked_at_when_its_lease_is_over() {
+        let waiting = |due_at: Timestamp| {
+            let state = State::Pending { not_before: START, due_at, resumes: false };
+            Job { state, ..accepted() }
+        };
+        let near = START + LEASE_MARGIN + Duration::from_secs(60);
+        let (kept, _) = claimed(&waiting(near));
+        let (moved, _) = claimed(&waiting(near + MOMENT));
+        assert_eq!((kept.due_at(), moved.due_at()), (Some(near), Some(lease_end())));
     }
 
     #[test]

@@ -12,11 +12,10 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use shared::chain::Chain;
 use shared::event::Event;
 use shared::id::{JobId, LeaseToken};
-use shared::job::{Job, State, Status};
+use shared::job::{Job, Status};
 use shared::job_type::JobType;
 use shared::json::Json;
 use shared::ports::{Changed, Message, Receipt, StoreError};
-use shared::sweep::PATIENCE;
 use shared::transition::{ABANDONED, Change, Fence, Refusal};
 use shared_aws::sqs::{CORRELATION_ID, TRACEPARENT};
 use shared_aws::telemetry::{about, trace_id};
@@ -212,26 +211,12 @@ async fn run_and_write_down(
 ) -> Verdict {
     tracing::debug!(wait_ms = millis(waited(job)), traceparent = job.traceparent, "job.started");
     let started = Instant::now();
-    let ((), outcome) = tokio::join!(be_looked_after(worker, job), run(worker, job, fence, began + job.timeout));
+    let outcome = run(worker, job, fence, began + job.timeout).await;
     let duration_ms = millis(started.elapsed());
     let ended = Ended { job, fence, duration_ms, ends_at };
     match outcome {
         Ok(result) => complete(worker, &ended, result).await,
         Err(error) => fail_or_retry(worker, delivery, &ended, &error).await,
-    }
-}
-
-/// How long [`be_looked_after`] may take.
-const TIME_TO_POSTPONE: Duration = Duration::from_secs(2);
-
-/// A job that has waited long is looked at rarely: its due may be a quarter of an hour away, and if this worker dies,
-/// nobody would notice before. Costs a write, and only then.
-async fn be_looked_after(worker: &Worker, job: &Job) {
-    let State::Processing { lease_until, due_at: seen_due_at, .. } = job.state else { return };
-    if seen_due_at > lease_until + PATIENCE {
-        let postpone = Change::Postpone { seen_due_at, due_at: lease_until };
-        // If it fails or takes long, the old due stands: the outcome must not wait for it.
-        let _ = tokio::time::timeout(TIME_TO_POSTPONE, worker.store.change_if_allowed(job.id, &postpone)).await;
     }
 }
 

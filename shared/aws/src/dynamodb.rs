@@ -1,7 +1,7 @@
 //! The job store on DynamoDB. This module and those below it are the only ones that know what is in the table.
 //!
 //! Each change is one `UpdateItem` whose condition says what [`shared::transition::transition`] says, so that nothing
-//! has to be read first and no two writers can both succeed.
+//! has to be read first and no two writers can both succeed. A claim of a job that has waited long is the second of two.
 
 mod attributes;
 mod counters;
@@ -34,7 +34,7 @@ use shared::transition::{Change, transition};
 
 use self::attributes::{Attributes, text};
 use self::item::{Item, read};
-use self::update::update_for;
+use self::update::{Update, updates_for};
 
 /// A [`JobStore`] on one DynamoDB table.
 #[derive(Clone, Debug)]
@@ -52,6 +52,25 @@ impl DynamoStore {
     /// The store in the table `table`, by way of this client.
     pub fn with_client(client: Client, table: String) -> Self {
         Self { client, table }
+    }
+
+    async fn update(&self, id: JobId, update: Update) -> Result<Updated, StoreError> {
+        let request = self.client.update_item().table_name(&self.table);
+        let request = request.key("id", text(id.to_string()));
+        let request = request.update_expression(update.expression()).condition_expression(update.condition());
+        let request = request.set_expression_attribute_names(Some(update.names()));
+        let request = request.set_expression_attribute_values(Some(update.values).filter(|values| !values.is_empty()));
+        let request = request.return_values(ReturnValue::AllNew);
+        match request.return_values_on_condition_check_failure(OnRefusal::AllOld).send().await {
+            Ok(answer) => Ok(Updated::Yes(Box::new(read(answer.attributes.unwrap_or_default())?))),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => match refused.item.clone() {
+                    None => Ok(Updated::Missing),
+                    Some(item) => Ok(Updated::No(Box::new(read(item)?))),
+                },
+                Some(_) | None => Err(no_answer(error)),
+            },
+        }
     }
 }
 
@@ -78,23 +97,19 @@ impl JobStore for DynamoStore {
     }
 
     async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError> {
-        let update = update_for(id, change)?;
-        let request = self.client.update_item().table_name(&self.table);
-        let request = request.key("id", text(id.to_string()));
-        let request = request.update_expression(update.expression()).condition_expression(update.condition());
-        let request = request.set_expression_attribute_names(Some(update.names()));
-        let request = request.set_expression_attribute_values(Some(update.values).filter(|values| !values.is_empty()));
-        let request = request.return_values(ReturnValue::AllNew);
-        match request.return_values_on_condition_check_failure(OnRefusal::AllOld).send().await {
-            Ok(answer) => Ok(Changed::Applied(Box::new(read(answer.attributes.unwrap_or_default())?))),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => match refused.item.clone() {
-                    None => Ok(Changed::Missing),
-                    Some(item) => refused_because(read(item)?, change),
-                },
-                Some(_) | None => Err(no_answer(error)),
-            },
+        for update in updates_for(id, change)? {
+            let job = match self.update(id, update).await? {
+                Updated::Yes(job) => return Ok(Changed::Applied(job)),
+                Updated::Missing => return Ok(Changed::Missing),
+                Updated::No(job) => job,
+            };
+            if let Err(refusal) = transition(&job, change) {
+                return Ok(Changed::Refused(refusal, job));
+            }
         }
+        // Somebody moved the job's due between two updates. But for that it cannot be: the conditions and the function say
+        // the same, and the contract suite holds one against the other.
+        Err(StoreError::Unavailable(format!("the table refused what is allowed to {id}").into()))
     }
 
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
@@ -114,13 +129,14 @@ impl JobStore for DynamoStore {
     }
 }
 
-/// Why the table refused `change` to `job`, which it gave along with its refusal.
-fn refused_because(job: Job, change: &Change) -> Result<Changed, StoreError> {
-    match transition(&job, change) {
-        Err(refusal) => Ok(Changed::Refused(refusal, Box::new(job))),
-        // Cannot be: the condition and the function say the same, and the contract suite holds one against the other.
-        Ok(_) => Err(StoreError::Refused(format!("the table refused what is allowed to {}", job.id).into())),
-    }
+/// What became of an update.
+enum Updated {
+    /// It happened. The job as it is now.
+    Yes(Box<Job>),
+    /// Its condition did not hold. The job as it is.
+    No(Box<Job>),
+    /// There is no such job.
+    Missing,
 }
 
 /// Tells errors that pass from those that stay. An unknown one passes: to try again costs little, to give up a job.

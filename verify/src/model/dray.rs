@@ -4,7 +4,7 @@ use shared::id::{JobId, Tenant};
 use shared::job::{Job, State, Status};
 use shared::json::Json;
 use shared::submission::{Origin, Submission};
-use shared::sweep::{Decision, LONGEST_QUEUE_DELAY, PATIENCE, decide, queue_delay};
+use shared::sweep::{Decision, LONGEST_QUEUE_DELAY, decide, queue_delay};
 use shared::time::Timestamp;
 use shared::transition::{Change, Fence, LEASE_MARGIN, Refusal, transition};
 use stateright::{Model, Property};
@@ -85,9 +85,6 @@ pub enum Step {
     },
     /// Its attempt ends.
     Finish(Finish),
-    /// While its attempt runs, it sees to it that the job is looked at when the lease is over. Beside the attempt, so
-    /// this may happen at any moment of it, or never.
-    BeLookedAfter,
     /// It writes the outcome down, and the answer gets lost.
     WriteUnanswered,
     /// It dies.
@@ -277,7 +274,6 @@ impl Dray {
             Step::Go => self.go_on(world, worker),
             Step::ClaimUnanswered { landed } => self.claim_unanswered(world, worker, landed),
             Step::Finish(finish) => self.finish(world, worker, finish),
-            Step::BeLookedAfter => self.be_looked_after(world, worker),
             Step::WriteUnanswered => self.write_down(world, worker, false),
             Step::Die => {
                 world.workers[worker] = Worker::Idle;
@@ -430,17 +426,6 @@ impl Dray {
         }
         world.workers[worker] = Worker::Ended(hold, outcome);
         true
-    }
-
-    /// Whoever else moves the due first makes this one's write fail: as if it had never happened.
-    fn be_looked_after(&self, world: &mut World, worker: usize) -> bool {
-        let (Worker::Executing(hold), row) = (world.workers[worker], world.stored()) else { return false };
-        let (Some(seen), lease) = (row.due(), row.lease()) else { return false };
-        if !row.is_held_by(hold) || seen == NEVER || time(seen) <= time(lease) + PATIENCE {
-            return false;
-        }
-        let change = Change::Postpone { seen_due_at: time(seen), due_at: time(lease) };
-        self.change_if_allowed(world, &change).is_ok()
     }
 
     fn write_down(&self, world: &mut World, worker: usize, answered: bool) -> bool {
@@ -764,7 +749,6 @@ fn actions_of_workers(world: &World, actions: &mut Vec<Action>) {
                 Step::Finish(Finish::Success),
                 Step::Finish(Finish::Retryable),
                 Step::Finish(Finish::Permanent),
-                Step::BeLookedAfter,
                 Step::Die,
             ],
             Worker::Ended(..) => &[Step::Go, Step::WriteUnanswered, Step::Die],

@@ -6,38 +6,59 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 use shared::event::{Event, LAPSED};
-use shared::id::{JobId, Tenant};
+use shared::id::{JobId, LeaseToken, Tenant};
 use shared::job::{KEEP_ENDED, Status};
 use shared::ports::{Lane, StoreError};
 use shared::sweep;
 use shared::time::Timestamp;
-use shared::transition::{ABANDONED, Change, Fence, LEASE_MARGIN, MOST_ATTEMPTS_IN_ALL, MOST_EVENTS};
+use shared::transition::{ABANDONED, Change, Fence, LEASE_MARGIN, MOST_ATTEMPTS_IN_ALL, MOST_EVENTS, latest_kept_due};
 
 use super::Attributes;
 use super::item::{due_shard, listing};
 
-/// The update that makes `change` happen, under the condition that it may.
-#[expect(clippy::too_many_lines, reason = "one arm for each change")]
-pub fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
+/// The updates that make `change` happen, each under a condition: what is not allowed by one may be by the next, and if it
+/// is by none, `change` may not happen.
+pub fn updates_for(id: JobId, change: &Change) -> Result<Vec<Update>, StoreError> {
+    let mut updates = vec![update_for(id, change)?];
+    if let Change::Claim { now, token, time_left } = change {
+        let late = claim(*now, *token, *time_left)?.only_if("#due_at > :latest_kept_due");
+        updates.push(late.set_to("due_at", LEASE_END, ":lease_from", *now + LEASE_MARGIN)?);
+    }
+    Ok(updates)
+}
+
+/// The end of the lease of a job that is being claimed: `:lease_from` is now and a margin.
+const LEASE_END: &str = "#timeout + :lease_from";
+
+/// A claim, whatever the job's due.
+fn claim(now: Timestamp, token: LeaseToken, time_left: Duration) -> Result<Update, StoreError> {
+    Update::default()
+        .set("status", Status::Processing)?
+        .set("lease_token", token)?
+        .set("started_at", now)?
+        // An attempt that goes on has left a step of 0.
+        .set_to("attempts", "#attempts + if_not_exists(#step, :one)", ":one", 1)?
+        .remove("step")
+        .set_to("lease_until", LEASE_END, ":lease_from", now + LEASE_MARGIN)?
+        .happens(&Event::Started { at: now })?
+        .only_if(&claimable())
+        .only_if("#attempts < #max_attempts OR attribute_exists(#step)")
+        .only_if(&format!("NOT ({EXPIRED})"))
+        .only_if("#timeout <= :longest_timeout")
+        .value(":now", now)?
+        .value(":pending", Status::Pending)?
+        .value(":processing", Status::Processing)?
+        .value(":token", token)?
+        .value(":longest_timeout", millis(time_left.checked_sub(LEASE_MARGIN)))?
+        .value(":latest_kept_due", latest_kept_due(now))
+}
+
+/// The first of them, and for all changes but a claim the only one.
+fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
     let update = match change {
-        Change::Claim { now, token, time_left } => Update::default()
-            .set("status", Status::Processing)?
-            .set("lease_token", token)?
-            .set("started_at", now)?
-            // An attempt that goes on has left a step of 0.
-            .set_to("attempts", "#attempts + if_not_exists(#step, :one)", ":one", 1)?
-            .remove("step")
-            .set_to("lease_until", "#timeout + :lease_from", ":lease_from", *now + LEASE_MARGIN)?
-            .happens(&Event::Started { at: *now })?
-            .only_if(&claimable())
-            .only_if("#attempts < #max_attempts OR attribute_exists(#step)")
-            .only_if(&format!("NOT ({EXPIRED})"))
-            .only_if("#timeout <= :longest_timeout")
-            .value(":now", now)?
-            .value(":pending", Status::Pending)?
-            .value(":processing", Status::Processing)?
-            .value(":token", token)?
-            .value(":longest_timeout", millis(time_left.checked_sub(LEASE_MARGIN)))?,
+        Change::Claim { now, token, time_left } => {
+            claim(*now, *token, *time_left)?.only_if("#due_at <= :latest_kept_due")
+        }
         Change::Complete { now, fence, result } => Update::default()
             .held_by(fence)?
             .ends(*now, Status::Completed)?
