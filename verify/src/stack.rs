@@ -72,24 +72,10 @@ impl Attacked {
         self.accepted.push(Accepted { id, key, expected });
     }
 
-    /// Sends a request again and again until it is answered, and not by a failure. Gives the answer.
+    /// What the API answers to a request in the end.
     async fn post(&self, path: &str, key: Option<&str>, body: &str) -> Value {
-        for _ in 0..TRIES {
-            let request = Client::new().post(format!("{}{path}", self.stack.url())).body(body.to_owned());
-            let request = request.header("content-type", "application/json");
-            let request = match key {
-                Some(key) => request.header("idempotency-key", key),
-                None => request,
-            };
-            if let Ok(answer) = request.send().await
-                && !answer.status().is_server_error()
-                && let Ok(answer) = answer.json().await
-            {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("no answer to {path} after {TRIES} tries")
+        let (_, answer) = ask(self.stack.url(), path, key, body).await;
+        answer
     }
 
     /// Notes a job that was answered as accepted.
@@ -292,19 +278,30 @@ fn spread(mut times: Vec<Duration>) -> Option<String> {
 /// How often a request is repeated that gets no answer.
 const TRIES: u32 = 200;
 
-async fn submit(url: &str, key: &str, body: &str) -> JobId {
+/// Sends a request again and again until it is answered, and not by a failure. Gives the status and the body.
+async fn ask(url: &str, path: &str, key: Option<&str>, body: &str) -> (u16, Value) {
     for _ in 0..TRIES {
-        let request = Client::new().post(format!("{url}/jobs")).header("content-type", "application/json");
-        let request = request.header("idempotency-key", key).body(body.to_owned());
+        let request = Client::new().post(format!("{url}{path}")).body(body.to_owned());
+        let request = request.header("content-type", "application/json");
+        let request = match key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        };
         if let Ok(answer) = request.send().await
             && !answer.status().is_server_error()
-            && let status = answer.status()
-            && let Ok(answer) = answer.json::<Value>().await
+            && let status = answer.status().as_u16()
+            && let Ok(body) = answer.json().await
         {
-            assert_eq!(status.as_u16(), 202, "{key}: {answer}");
-            return answer["job_id"].as_str().expect("an id").parse().expect("an id");
+            return (status, body);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("no answer to {key} after {TRIES} tries")
+    panic!("no answer to {path} after {TRIES} tries")
+}
+
+/// Submits a job that must be accepted.
+async fn submit(url: &str, key: &str, body: &str) -> JobId {
+    let (status, answer) = ask(url, "/jobs", Some(key), body).await;
+    assert_eq!(status, 202, "{key}: {answer}");
+    answer["job_id"].as_str().expect("an id").parse().expect("an id")
 }

@@ -19,7 +19,7 @@ use shared::job::Status;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::{Accepted, Attacked, TRIES, submit};
+use super::{Accepted, Attacked, ask, submit};
 use crate::resident::{megabytes, resident_kib};
 use crate::summary::Line;
 
@@ -207,21 +207,14 @@ async fn submit_every(step: u32, first: u32, jobs: u32, url: String, submitted: 
     accepted
 }
 
-/// Cancels a job, again and again until there is an answer. Gives the end that it must have; `None` if it ran already,
-/// and may complete.
+/// Cancels a job. Gives the end that it must have; `None` if it ran already, and may complete.
 async fn cancel(url: &str, job: JobId) -> Option<Status> {
-    for _ in 0..TRIES {
-        if let Ok(answer) = Client::new().post(format!("{url}/jobs/{job}/cancel")).send().await {
-            match answer.status().as_u16() {
-                200 => return Some(Status::Cancelled),
-                202 => return None,
-                409 => return Some(Status::Completed),
-                _ => {}
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    match ask(url, &format!("/jobs/{job}/cancel"), None, "").await {
+        (200, _) => Some(Status::Cancelled),
+        (202, _) => None,
+        (409, _) => Some(Status::Completed),
+        (status, answer) => panic!("{status} to a cancel: {answer}"),
     }
-    panic!("no answer to the cancel of job {job} after {TRIES} tries")
 }
 
 async fn pass(State(network): State<Arc<Network>>, request: Request) -> Response {
