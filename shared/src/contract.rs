@@ -21,6 +21,7 @@ use crate::ports::{
 };
 use crate::product::{Product, ProductId, Products};
 use crate::submission::{Origin, Submission};
+use crate::sweep::PATIENCE;
 use crate::time::Timestamp;
 use crate::transition::{Change, Fence, LEASE_MARGIN, transition};
 
@@ -241,7 +242,7 @@ async fn overdue_jobs_are_found_until_they_end(store: &dyn JobStore) {
     assert_eq!(store.overdue(later, 2).await.expect("answers").len(), 2, "no more than asked for");
     assert!(found.iter().all(|job| jobs.contains(job)), "whole jobs, as they are stored");
 
-    let postpone = Change::Postpone { seen_due_at: due, due_at: later + PLENTY };
+    let postpone = Change::Postpone { seen_due_at: due, seen_lease_until: None, due_at: later + PLENTY };
     store.change_if_allowed(jobs[0].id, &postpone).await.expect("answers");
     end(store, &jobs[1]).await;
     let found = store.overdue(later, 1000).await.expect("answers");
@@ -287,7 +288,7 @@ fn expiring(number: u16) -> Job {
 /// Ways into every state, the times chosen so that leases are live, over, or about to be.
 fn paths() -> Vec<Vec<Change>> {
     let first = claim(1, START);
-    let lease_over = START + SECOND * 10 + LEASE_MARGIN + Duration::from_millis(1);
+    let lease_over = lease_end() + Duration::from_millis(1);
     let second = claim(2, lease_over);
     let cancel = Change::RequestCancel { now: START + SECOND };
     let now = START + SECOND;
@@ -305,11 +306,15 @@ fn paths() -> Vec<Vec<Change>> {
         vec![first.clone(), fail(1), redrive(), claim(7, START + SECOND * 20)],
         vec![first.clone(), complete(1)],
         vec![first.clone(), fail(1)],
-        vec![first, Change::RequestCancel { now }, Change::YieldToCancel { now, fence: fence(1) }],
+        vec![first.clone(), Change::RequestCancel { now }, Change::YieldToCancel { now, fence: fence(1) }],
         vec![Change::CancelPending { now }],
         vec![waited(PLENTY)],
         vec![waited(Duration::from_mins(15))],
         vec![waited(Duration::from_mins(15)), claim(1, START)],
+        vec![waited(LEASE_MARGIN + PATIENCE)],
+        vec![waited(LEASE_MARGIN + PATIENCE + Duration::from_millis(1)), claim(1, START)],
+        vec![first.clone(), rescued(Duration::from_mins(15))],
+        vec![first, yields(1), yielded_and_waited(Duration::from_mins(15))],
     ]
 }
 
@@ -318,12 +323,14 @@ fn changes() -> Vec<Change> {
     let early = START + SECOND;
     let late = START + PLENTY;
     let tenant = Tenant::only();
-    let seen_due_at = START + crate::sweep::PATIENCE;
+    let seen_due_at = START + PATIENCE;
     let mut changes = vec![
         Change::Claim { now: late, token: token(7), time_left: SECOND },
         Change::Claim { now: START - SECOND, token: token(7), time_left: PLENTY },
-        Change::Postpone { seen_due_at, due_at: late },
-        Change::Postpone { seen_due_at: late, due_at: late },
+        Change::Postpone { seen_due_at, seen_lease_until: None, due_at: late },
+        Change::Postpone { seen_due_at, seen_lease_until: Some(lease_end()), due_at: late },
+        Change::Postpone { seen_due_at, seen_lease_until: Some(lease_end() + SECOND), due_at: late },
+        Change::Postpone { seen_due_at: late, seen_lease_until: None, due_at: late },
         // a holder whose token is right and whose attempt is not
         Change::Complete { now: early, fence: Fence { attempt: 2, token: token(1) }, result: result() },
     ];
@@ -342,9 +349,25 @@ fn changes() -> Vec<Change> {
     changes
 }
 
-/// The sweeper looks at it again only then: a claim before moves its due, and one after does not.
+/// The sweeper has looked at the job, which was waiting, and will look again only so long after the start.
 fn waited(rest: Duration) -> Change {
-    Change::Postpone { seen_due_at: START + crate::sweep::PATIENCE, due_at: START + rest }
+    Change::Postpone { seen_due_at: START + PATIENCE, seen_lease_until: None, due_at: START + rest }
+}
+
+/// The same for a job whose first attempt has died: the sweeper has sent another message.
+fn rescued(rest: Duration) -> Change {
+    Change::Postpone { seen_due_at: START + PATIENCE, seen_lease_until: Some(lease_end()), due_at: START + rest }
+}
+
+/// The same for a job that is to go on elsewhere.
+fn yielded_and_waited(rest: Duration) -> Change {
+    let seen_due_at = START + SECOND * 2 + PATIENCE;
+    Change::Postpone { seen_due_at, seen_lease_until: None, due_at: START + rest }
+}
+
+/// When the first attempt's lease ends.
+fn lease_end() -> Timestamp {
+    START + SECOND * 10 + LEASE_MARGIN
 }
 
 fn claim(attempt: u8, now: Timestamp) -> Change {

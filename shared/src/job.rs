@@ -166,6 +166,14 @@ impl Job {
         }
     }
 
+    /// Until when an attempt has it to itself. `None` exactly if it is not running.
+    pub fn lease_until(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Processing { lease_until, .. } => Some(lease_until),
+            State::Pending { .. } | State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => None,
+        }
+    }
+
     /// When it last changed.
     pub fn updated_at(&self) -> Timestamp {
         self.history.last().map_or(self.created_at, Event::at)

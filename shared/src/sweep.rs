@@ -167,7 +167,7 @@ mod tests {
         let first = Decision::Announce { due_at: at(1_060_000), delay: Duration::from_millis(119_999) };
         assert_eq!(decide(&far, at(880_001)), first);
         let postponed_to = |due_at| {
-            let postpone = Change::Postpone { seen_due_at: at(880_000), due_at };
+            let postpone = Change::Postpone { seen_due_at: at(880_000), seen_lease_until: None, due_at };
             transition(&far, &postpone).expect("is due then")
         };
         let another = |due_at| Decision::SendAgain { due_at, delay: Duration::ZERO };

@@ -83,6 +83,8 @@ pub enum Change {
     Postpone {
         /// The due it saw. Another sweeper may have been faster.
         seen_due_at: Timestamp,
+        /// The end of the lease it saw, if the job was running. A worker may have claimed it since, or claimed it anew.
+        seen_lease_until: Option<Timestamp>,
         /// The new one.
         due_at: Timestamp,
     },
@@ -265,7 +267,9 @@ pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
             Held { cancel_requested: true } => Ok(cancelled(job, *now)),
             Held { cancel_requested: false } => Err(Refusal::MovedOn),
         },
-        Change::Postpone { seen_due_at, due_at } => postpone(job, *seen_due_at, *due_at),
+        Change::Postpone { seen_due_at, seen_lease_until, due_at } => {
+            postpone(job, *seen_due_at, *seen_lease_until, *due_at)
+        }
         Change::CancelPending { now } => match job.state {
             State::Pending { .. } => Ok(cancelled(job, *now)),
             State::Processing { .. } => Err(Refusal::MovedOn),
@@ -370,10 +374,10 @@ fn redrive(job: &Job, now: Timestamp, not_before: Timestamp, more_attempts: u32)
     })
 }
 
-fn postpone(job: &Job, seen: Timestamp, new: Timestamp) -> Result<Job, Refusal> {
+fn postpone(job: &Job, seen: Timestamp, seen_lease_until: Option<Timestamp>, new: Timestamp) -> Result<Job, Refusal> {
     match job.due_at() {
         None => Err(ended(job)),
-        Some(due_at) if due_at != seen => Err(Refusal::MovedOn),
+        Some(due_at) if due_at != seen || job.lease_until() != seen_lease_until => Err(Refusal::MovedOn),
         Some(_) => {
             let mut job = job.clone();
             match &mut job.state {
@@ -495,7 +499,9 @@ mod tests {
             }),
             1 => time.clone().prop_map(|now| Change::Expire { now, tenant: Tenant::only() }),
             1 => time.clone().prop_map(|now| Change::ExpireCancelled { now }),
-            2 => (time.clone(), time.clone()).prop_map(|(seen_due_at, due_at)| Change::Postpone { seen_due_at, due_at }),
+            2 => (time.clone(), prop::option::of(time.clone()), time.clone()).prop_map(
+                |(seen_due_at, seen_lease_until, due_at)| Change::Postpone { seen_due_at, seen_lease_until, due_at }
+            ),
             1 => time.clone().prop_map(|now| Change::CancelPending { now }),
             1 => time.prop_map(|now| Change::RequestCancel { now }),
         ]
@@ -645,8 +651,15 @@ mod tests {
                 Change::Redrive { now: START, not_before: START, more_attempts: 1, tenant: Tenant::only() },
                 [false, false, false, false, true, true],
             ),
-            (Change::Postpone { seen_due_at, due_at: lease_over }, [true, true, true, false, false, false]),
-            (Change::Postpone { seen_due_at: START, due_at: lease_over }, [false; 6]),
+            (
+                Change::Postpone { seen_due_at, seen_lease_until: None, due_at: lease_over },
+                [true, false, false, false, false, false],
+            ),
+            (
+                Change::Postpone { seen_due_at, seen_lease_until: Some(lease_end()), due_at: lease_over },
+                [false, true, true, false, false, false],
+            ),
+            (Change::Postpone { seen_due_at: START, seen_lease_until: None, due_at: lease_over }, [false; 6]),
             (Change::CancelPending { now: START }, [true, false, false, false, false, false]),
             (Change::RequestCancel { now: START }, [false, true, false, false, false, false]),
         ];
@@ -705,7 +718,7 @@ mod tests {
             Change::Report { fence, progress: Progress { percent: 1, message: String::new(), at: now } },
             Change::Expire { now, tenant: tenant.clone() },
             Change::ExpireCancelled { now },
-            Change::Postpone { seen_due_at: now, due_at: now },
+            Change::Postpone { seen_due_at: now, seen_lease_until: None, due_at: now },
             Change::Lapse { now },
             Change::Reschedule { now, not_before },
             Change::Redrive { now, not_before, more_attempts: 1, tenant },

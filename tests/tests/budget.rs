@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use shared::ports::{JobStore, Receipt};
+use shared::ports::{Changed, JobStore, Receipt};
+use shared::transition::Change;
 use shared_aws::system::SystemClock;
 use sweeper::Sweeper;
 use tests::metered::Functions;
@@ -78,6 +79,28 @@ async fn a_successful_job_costs_three_writes_no_read_and_one_send() {
     }
     println!("write units of a successful job: {}", table.write_units.iter().sum::<f64>());
     assert_eq!(table.write_units, [3.0, 1.0, 2.0]);
+}
+
+#[tokio::test]
+async fn claiming_a_job_that_waited_long_costs_a_request_and_three_write_units_more() {
+    let metered = Metered::start().await;
+    let id = metered.submit(ALICE, None).await;
+    let store = &metered.functions.store;
+    let job = store.find(id.parse().expect("an id")).await.expect("answers").expect("is there");
+    let seen_due_at = job.due_at().expect("it waits");
+    let postpone =
+        Change::Postpone { seen_due_at, seen_lease_until: None, due_at: seen_due_at + Duration::from_mins(15) };
+    let postponed = store.change_if_allowed(job.id, &postpone).await.expect("answers");
+    assert!(matches!(postponed, Changed::Applied(_)), "{postponed:?}");
+    let (before, _) = metered.readings();
+    metered.work(&id).await;
+    let (after, _) = metered.readings();
+    let count = |readings: &Readings| readings.requests.get("UpdateItem").copied().unwrap_or(0);
+    assert_eq!(count(&after) - count(&before), 3, "a claim that is refused, one that is not, and the commit");
+    // The due moves: an entry of the index is deleted, and another is written. DynamoDB takes a unit for the refusal, too.
+    assert_eq!(after.write_units[before.write_units.len()..], [3.0, 2.0]);
+    let job = store.find(job.id).await.expect("answers").expect("is there");
+    assert_eq!(job.status().as_str(), "completed");
 }
 
 #[tokio::test]

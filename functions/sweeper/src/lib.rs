@@ -260,7 +260,9 @@ impl Sweep<'_> {
     /// Moves the job's due, unless it has moved on since it was looked at or another sweeper was faster.
     async fn postpone(&self, job: &Job, due_at: Timestamp) -> Result<bool, StoreError> {
         let Some(seen_due_at) = job.due_at() else { return Ok(false) };
-        match self.sweeper.store.change_if_allowed(job.id, &Change::Postpone { seen_due_at, due_at }).await? {
+        // Not of a job that has been claimed since: it would be looked at too late if its worker died.
+        let postpone = Change::Postpone { seen_due_at, seen_lease_until: job.lease_until(), due_at };
+        match self.sweeper.store.change_if_allowed(job.id, &postpone).await? {
             Changed::Applied(_) => Ok(true),
             // The update was tried twice, and the answer to the first try got lost.
             Changed::Refused(Refusal::MovedOn, there) => Ok(there.due_at() == Some(due_at)),

@@ -107,9 +107,13 @@ impl JobStore for DynamoStore {
                 return Ok(Changed::Refused(refusal, job));
             }
         }
-        // Somebody moved the job's due between two updates. But for that it cannot be: the conditions and the function say
-        // the same, and the contract suite holds one against the other.
-        Err(StoreError::Unavailable(format!("the table refused what is allowed to {id}").into()))
+        let refused = format!("the table refused what is allowed to {id}").into();
+        Err(match change {
+            // Somebody moved the job's due between the two updates.
+            Change::Claim { .. } => StoreError::Unavailable(refused),
+            // Cannot be: the condition and the function say the same, and the contract suite holds one against the other.
+            _ => StoreError::Refused(refused),
+        })
     }
 
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {

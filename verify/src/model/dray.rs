@@ -543,7 +543,8 @@ impl Dray {
 
     fn postpone(&self, world: &mut World, seen: Row, due_at: Timestamp) -> bool {
         let Some(seen_due) = seen.due() else { return false };
-        let change = Change::Postpone { seen_due_at: time(seen_due), due_at };
+        let seen_lease_until = self.job(seen).lease_until();
+        let change = Change::Postpone { seen_due_at: time(seen_due), seen_lease_until, due_at };
         if self.is_weak(Weakness::SweepWithoutCondition) {
             let Ok(after) = self.changed(seen, &change) else { return false };
             world.replace(after);

@@ -1,4 +1,4 @@
-//! Each change as one update, whose condition says what [`shared::transition::transition`] says.
+//! Each change as one update, or a claim as one of two, whose condition says what [`shared::transition::transition`] says.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -133,8 +133,13 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
         Change::ExpireCancelled { now } => {
             Update::default().abandoned_before(*now)?.only_if("attribute_exists(#cancel_requested)").cancels(*now)?
         }
-        Change::Postpone { seen_due_at, due_at } => {
-            Update::default().only_if("#due_at = :seen").value(":seen", seen_due_at)?.set("due_at", due_at)?
+        Change::Postpone { seen_due_at, seen_lease_until, due_at } => {
+            let update = Update::default().only_if("#due_at = :seen").value(":seen", seen_due_at)?;
+            let update = match seen_lease_until {
+                Some(lease) => update.only_if("#lease_until = :seen_lease").value(":seen_lease", lease)?,
+                None => update.only_if("attribute_not_exists(#lease_until)"),
+            };
+            update.set("due_at", due_at)?
         }
         Change::CancelPending { now } => {
             let update = Update::default().only_if("#status = :pending").value(":pending", Status::Pending)?;
