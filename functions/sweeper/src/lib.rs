@@ -107,37 +107,23 @@ impl Sweeper {
     /// Ends before `time_left` is over, when the platform would end this process, wherever it is then: whatever it has
     /// not come to is still overdue, or overdue again at the due that it got.
     pub async fn handle(&self, time_left: Duration) -> Result<Swept, lambda_runtime::Error> {
-        let sweep = self.sweep(time_left);
-        match tokio::time::timeout(time_left.saturating_sub(TIME_TO_ANSWER), sweep).await {
-            Ok(swept) => swept,
-            Err(_elapsed) => Err("the sweep was cut short: the table or a queue takes too long to answer".into()),
-        }
-    }
-
-    async fn sweep(&self, time_left: Duration) -> Result<Swept, lambda_runtime::Error> {
-        // First, because their time is set; but half of the time there is belongs to the jobs.
         let began = Instant::now();
-        let time_to_look = time_left.saturating_sub(TIME_TO_SEND);
-        let scheduled = self.fire_schedules(began + time_to_look / 2).await;
         let mut sweep = Sweep {
             sweeper: self,
             now: self.clock.now(),
-            // No answer: as if it were not paused. A message too many is harmless.
-            paused: self.switch.is_paused().await.unwrap_or(false),
-            last_look: began + time_to_look,
+            paused: false,
+            last_look: began + time_left.saturating_sub(TIME_TO_SEND),
             backlog: None,
             candidates: 0,
             copies: 0,
             swept: Swept::default(),
         };
-        let swept = sweep.run().await;
-        let tidied = sweep.tidy_dead_letters().await;
-        sweep.swept.scheduled = scheduled.as_ref().copied().unwrap_or(0);
+        let outcome = tokio::time::timeout(time_left.saturating_sub(TIME_TO_ANSWER), sweep.see_to_all()).await;
         sweep.swept.log();
-        scheduled?;
-        swept?;
-        tidied?;
-        Ok(sweep.swept)
+        match outcome {
+            Ok(seen_to) => seen_to.map(|()| sweep.swept),
+            Err(_elapsed) => Err("the sweep was cut short: the table or a queue takes too long to answer".into()),
+        }
     }
 }
 
@@ -171,6 +157,23 @@ struct Found {
 }
 
 impl Sweep<'_> {
+    /// Each part is done whatever has become of those before it.
+    async fn see_to_all(&mut self) -> Result<(), lambda_runtime::Error> {
+        // First, because their time is set; but half of the time there is belongs to the jobs.
+        let now = Instant::now();
+        let scheduled = self.sweeper.fire_schedules(now + (self.last_look - now) / 2).await;
+        self.swept.scheduled = scheduled.as_ref().copied().unwrap_or(0);
+        // When the schedules are done: jobs may have become overdue meanwhile.
+        self.now = self.sweeper.clock.now();
+        // No answer: as if it were not paused. A message too many is harmless.
+        self.paused = self.sweeper.switch.is_paused().await.unwrap_or(false);
+        let swept = self.run().await;
+        let tidied = self.tidy_dead_letters().await;
+        scheduled?;
+        swept?;
+        tidied
+    }
+
     async fn run(&mut self) -> Result<(), StoreError> {
         loop {
             let jobs = self.sweeper.store.overdue(self.now, BATCH).await?;
