@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::event::{Event, fold};
 use crate::id::{JobId, Tenant};
-use crate::job::{Status, TypeName};
+use crate::job::{Job, Status, TypeName};
 use crate::time::Timestamp;
 use crate::transition::ABANDONED;
 
@@ -42,6 +42,19 @@ pub struct JobChange {
 pub struct ImpossibleHistory(pub JobId);
 
 impl JobChange {
+    /// The change that would have stored this job with all that has happened to it.
+    pub fn of_all(job: &Job) -> Self {
+        Self {
+            job_id: job.id,
+            tenant: job.tenant.clone(),
+            job_type: job.job_type.clone(),
+            correlation_id: job.correlation_id.clone(),
+            callback_url: job.callback_url.clone(),
+            known: 0,
+            history: job.history.clone(),
+        }
+    }
+
     /// The events that the change has added, in the order in which they happened. None if it was about something else:
     /// a new due, a progress report.
     pub fn new_events(&self) -> Result<Vec<Recorded>, ImpossibleHistory> {

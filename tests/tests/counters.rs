@@ -625,16 +625,7 @@ fn fence_of(job: &Job) -> Fence {
 
 /// All events of a job, as if it had been stored with them.
 fn events_of(job: &Job) -> Vec<Recorded> {
-    let change = JobChange {
-        job_id: job.id,
-        tenant: job.tenant.clone(),
-        job_type: job.job_type.clone(),
-        correlation_id: job.correlation_id.clone(),
-        callback_url: job.callback_url.clone(),
-        known: 0,
-        history: job.history.clone(),
-    };
-    change.new_events().expect("a job can have this history")
+    JobChange::of_all(job).new_events().expect("a job can have this history")
 }
 
 fn image(job: &Job) -> String {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use shared::changes::{EventId, JobChange};
 use shared::event::{Event, fold};
 use shared::id::{JobId, LeaseToken};
 use shared::job::{Job, State, Status};
@@ -213,6 +214,13 @@ pub fn records_of(job: &Job) -> Vec<Record> {
         resumes = event.leaves_resuming(resumes);
     }
     records
+}
+
+/// The jobs by which the owner of a job is told how it ended, each time that it did, and the events that they tell of.
+pub fn callbacks_of(job: &Job) -> Vec<(JobId, EventId)> {
+    let events = JobChange::of_all(job).new_events().unwrap_or_default(); // an impossible history is told of elsewhere
+    let ends = events.iter().filter(|event| event.callback_url.is_some() && event.status.is_terminal());
+    ends.map(|event| (JobId::of_callback(event.id.job_id, event.id.index), event.id)).collect()
 }
 
 struct Violations(Vec<Violation>);

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use local::{Detour, Environment, Options, Stack};
 use reqwest::Client;
 use serde_json::Value;
-use shared::event::Event;
 use shared::id::{JobId, Tenant};
 use shared::job::{Job, State, Status};
 use shared::job_type::Payload as _;
@@ -21,7 +20,7 @@ use shared_aws::dynamodb::DynamoStore;
 use tests::system::{processes_of, target_dir};
 use tests::table::{Meter, client_of};
 
-use crate::history::{Kind, Record, Violation, check, records_of};
+use crate::history::{Kind, Record, Violation, callbacks_of, check, records_of};
 use crate::model::Leases;
 
 pub use self::kill::kill_everywhere;
@@ -153,7 +152,7 @@ impl Attacked {
 
     async fn callbacks_have_ended(&self, jobs: &[Job]) -> bool {
         let store = self.store();
-        for callback in jobs.iter().flat_map(callbacks_of) {
+        for (callback, _) in jobs.iter().flat_map(callbacks_of) {
             let there = store.find(callback).await.expect("the engine answers");
             if !there.is_some_and(|job| job.status().is_terminal()) {
                 return false;
@@ -207,7 +206,7 @@ impl Attacked {
         let mut violations = check(&records, jobs, Leases::Sound);
         violations.extend(wrong_ends);
         violations.extend(jobs.iter().filter_map(|job| self.what_is_wrong_with_the_file_of(job)));
-        let callbacks: BTreeSet<JobId> = jobs.iter().flat_map(callbacks_of).collect();
+        let callbacks: BTreeSet<JobId> = jobs.iter().flat_map(callbacks_of).map(|(id, _)| id).collect();
         let listed = self.listed().await;
         let of_nobody = listed.iter().filter(|job| !by_id.contains_key(&job.id) && !callbacks.contains(&job.id));
         violations.extend(of_nobody.map(|job| {
@@ -243,24 +242,6 @@ impl Attacked {
         };
         Some(Violation { kind: Kind::Lost, job: job.id, what })
     }
-}
-
-/// The jobs by which the owner of a job is told how it ended, each time that it did.
-fn callbacks_of(job: &Job) -> Vec<JobId> {
-    if job.callback_url.is_none() {
-        return vec![];
-    }
-    let ends = job.history.iter().enumerate().filter(|(_, event)| match event {
-        Event::Completed { .. } | Event::Failed { .. } | Event::Cancelled { .. } | Event::Lapsed { .. } => true,
-        Event::Accepted { .. }
-        | Event::Started { .. }
-        | Event::Retrying { .. }
-        | Event::Yielded { .. }
-        | Event::CancelRequested { .. }
-        | Event::Rescheduled { .. }
-        | Event::Redriven { .. } => false,
-    });
-    ends.map(|(index, _)| JobId::of_callback(job.id, index)).collect()
 }
 
 fn have_ended(jobs: &[Job]) -> bool {

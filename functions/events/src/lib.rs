@@ -29,6 +29,7 @@ use shared::changes::{Notice, Publisher, Recorded};
 use shared::counters::CounterStore;
 use shared::job::Job;
 use shared::ports::{Clock, Inserted, JobQueue, JobStore, Message, StoreError};
+use shared_aws::system::TIME_TO_ANSWER;
 use shared_aws::telemetry::about;
 
 pub use self::stream::{StreamBatch, StreamRecord, Unreadable};
@@ -46,9 +47,6 @@ pub struct Events {
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
-
-/// How long before the function's end the answer is given, whatever is still under way.
-const TIME_TO_ANSWER: Duration = Duration::from_millis(500);
 
 impl Events {
     /// Sees to a batch. The answer names the first record that could not be done, from which on all are to be delivered

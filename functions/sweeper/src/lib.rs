@@ -18,6 +18,7 @@ use shared::schedules::ScheduleStore;
 use shared::sweep::{Decision, copies_to_send, decide};
 use shared::time::Timestamp;
 use shared::transition::{ABANDONED, Change, Refusal};
+use shared_aws::system::TIME_TO_ANSWER;
 use shared_aws::telemetry::about;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -88,9 +89,6 @@ const BATCH: usize = 200;
 
 /// How long before the function's end no further job is looked at: time to send the messages of those that were.
 const TIME_TO_SEND: Duration = Duration::from_secs(15);
-
-/// How long before the function's end the answer is given, whatever is still under way.
-const TIME_TO_ANSWER: Duration = Duration::from_millis(500);
 
 /// How long to leave a job about which the store can do nothing.
 const LONG_REST: Duration = Duration::from_secs(900);

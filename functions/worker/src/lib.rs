@@ -31,6 +31,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use shared::ports::{Clock, Entropy, JobQueue, JobStore};
 use shared::retry::RetryPolicy;
+use shared_aws::system::TIME_TO_ANSWER;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -75,9 +76,6 @@ pub enum Isolation {
     /// A task for each: for tests whose clock is not the machine's, with jobs that are known to let go.
     Task,
 }
-
-/// How long before the function's end the answer is given, whatever is still under way.
-const TIME_TO_ANSWER: Duration = Duration::from_millis(500);
 
 impl Worker {
     /// Works on all records of a batch at once, each in a task of its own, and names those whose message must stay in

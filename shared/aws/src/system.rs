@@ -31,3 +31,6 @@ impl Entropy for SystemEntropy {
 pub fn time_until(time: SystemTime) -> Duration {
     time.duration_since(SystemTime::now()).unwrap_or_default()
 }
+
+/// How long before a function's end it answers, whatever is still under way.
+pub const TIME_TO_ANSWER: Duration = Duration::from_millis(500);

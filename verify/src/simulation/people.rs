@@ -12,7 +12,7 @@ use shared::ports::JobStore;
 use tower::ServiceExt;
 
 use super::Fault;
-use super::ports::{Cosmos, Process, has_ended};
+use super::ports::{Cosmos, Process};
 use crate::functions::{Ports, accepted_in, submission};
 use crate::history::Record;
 use crate::virtual_time::EPOCH;
@@ -49,7 +49,7 @@ pub async fn client(cosmos: Arc<Cosmos>, number: u32) -> bool {
             Some(there) if there.status() == Status::Failed && cosmos.strikes_at(Fault::Redrive, Some(job)) => {
                 let _ = act(&cosmos, job, "retry", String::new()).await;
             }
-            Some(there) if has_ended(&there) => break,
+            Some(there) if there.status().is_terminal() => break,
             Some(_) | None => {}
         }
     }
@@ -109,7 +109,7 @@ fn payload_of(cosmos: &Cosmos, number: u32) -> String {
     let rest = match number % 50 {
         0 => r#","delay_seconds":30"#.to_owned(),
         1 => r#","delay_seconds":1200"#.to_owned(),
-        // Barely time for the first try of its client to be answered, or too little.
+        // Time enough to be started, unless its message gets lost.
         2 => format!(r#","expires_at":"{}""#, EPOCH + Duration::from_secs(600)),
         3 | 13 | 23 | 33 | 43 => r#","callback_url":"https://example.com/hooks""#.to_owned(),
         _ => String::new(),

@@ -12,7 +12,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use shared::changes::EventId;
 use shared::counters::MemoryCounters;
 use shared::id::{JobId, LeaseToken};
-use shared::job::{Job, Status};
+use shared::job::Job;
 use shared::memory::{MemoryQueue, MemoryStore};
 use shared::ports::{
     Changed, Clock, DeadLetter, DeadLetters, Entropy, Inserted, InsertedWith, JobQueue, JobStore, ListQuery, Message,
@@ -438,13 +438,5 @@ impl Creates for Process {
         self.cosmos.record(Record::Effect { job: id, attempt, token, result: format!("{result:?}") });
         self.dies_at(Fault::KillAfterEffect, id).await;
         Ok(result)
-    }
-}
-
-/// Whether a job needs no more: for whoever waits.
-pub fn has_ended(job: &Job) -> bool {
-    match job.status() {
-        Status::Pending | Status::Processing => false,
-        Status::Completed | Status::Failed | Status::Cancelled => true,
     }
 }

@@ -20,7 +20,7 @@ use shared_aws::dynamodb::stream::image_of;
 
 use super::Fault;
 use super::ports::{Cosmos, Process};
-use crate::history::{Kind, Violation};
+use crate::history::{Kind, Violation, callbacks_of};
 
 /// Each change of a job, as it was before and after it, in their order.
 #[derive(Default)]
@@ -174,9 +174,7 @@ pub async fn what_events_got_wrong(cosmos: &Cosmos, jobs: &[Job]) -> Vec<Violati
 
     let is_callback = |job: &&Job| job.job_type.as_str() == WebhookDelivery::NAME;
     let there: BTreeMap<JobId, &Job> = jobs.iter().filter(is_callback).map(|job| (job.id, job)).collect();
-    let ends = events.values().flatten().filter(|event| event.callback_url.is_some() && event.status.is_terminal());
-    let wanted: BTreeMap<JobId, EventId> =
-        ends.map(|event| (JobId::of_callback(event.id.job_id, event.id.index), event.id)).collect();
+    let wanted: BTreeMap<JobId, EventId> = jobs.iter().flat_map(callbacks_of).collect();
     for (callback, event) in &wanted {
         if !there.contains_key(callback) {
             wrong(Kind::Lost, event.job_id, format!("nobody is called back for its event {event}"));
@@ -189,14 +187,5 @@ pub async fn what_events_got_wrong(cosmos: &Cosmos, jobs: &[Job]) -> Vec<Violati
 }
 
 fn events_of(job: &Job) -> Vec<Recorded> {
-    let change = JobChange {
-        job_id: job.id,
-        tenant: job.tenant.clone(),
-        job_type: job.job_type.clone(),
-        correlation_id: job.correlation_id.clone(),
-        callback_url: job.callback_url.clone(),
-        known: 0,
-        history: job.history.clone(),
-    };
-    change.new_events().unwrap_or_default() // the checker says so if it has an impossible history
+    JobChange::of_all(job).new_events().unwrap_or_default() // the checker says so if it has an impossible history
 }
