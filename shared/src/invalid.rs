@@ -59,8 +59,50 @@ fn describe(parent: String, error: &serde_json::Error) -> InvalidField {
     } else if sentence.starts_with("duplicate field") {
         inner("is given twice")
     } else {
-        InvalidField::new(parent, format!("does not fit: {sentence}"))
+        InvalidField::new(parent, in_the_callers_terms(sentence))
     }
+}
+
+/// What serde says of a value, without its words for Rust's types.
+fn in_the_callers_terms(sentence: String) -> String {
+    if sentence.starts_with("must ") {
+        return sentence; // one of our own
+    }
+    if let Some((_, variants)) =
+        sentence.split_once("unknown variant ").and_then(|(_, rest)| rest.split_once("expected "))
+    {
+        let variants = variants.trim_start_matches("one of ").replace('`', "");
+        return format!("must be one of {variants}");
+    }
+    let found = sentence.strip_prefix("invalid type: ").or_else(|| sentence.strip_prefix("invalid value: "));
+    let Some((found, expected)) = found.and_then(|rest| rest.rsplit_once(", expected ")) else {
+        return format!("does not fit: {sentence}");
+    };
+    let expected = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
+        "i64" | "i128" => "a whole number",
+        "f64" | "f32" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "an array",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    let quoted = found.split('`').nth(1).unwrap_or_default();
+    let found = match found.split_once(' ').map_or(found, |(kind, _)| kind) {
+        // `null` is the same as absent.
+        "null" => return "is required".to_owned(),
+        "integer" | "floating" => format!("the number {quoted}"),
+        "boolean" => quoted.to_owned(),
+        "string" => "a string".to_owned(),
+        "sequence" => "an array".to_owned(),
+        "map" => "an object".to_owned(),
+        _ => found.to_owned(),
+    };
+    format!("must be {expected}, not {found}")
 }
 
 /// `serde_json`'s message without its " at line 1 column 2", which would count from the wrong start.
@@ -100,9 +142,17 @@ mod tests {
         assert_eq!(of(r#"{"inner":{"name":"a"},"extra":1}"#), "`extra` is not a known field");
         assert_eq!(of(r#"{"inner":{"name":"a","extra":1}}"#), "`inner.extra` is not a known field");
         assert_eq!(of(r#"{"inner":{"name":"a","name":"b"}}"#), "`inner.name` is given twice");
-        assert_eq!(
-            of(r#"{"inner":{"name":"a"},"count":300}"#),
-            "`count` does not fit: invalid value: integer `300`, expected u8"
-        );
+        let with = |value: &str| of(&format!(r#"{{"inner":{{"name":"a"}},"count":{value}}}"#));
+        assert_eq!(with("300"), "`count` must be a whole number from 0 to 255, not the number 300");
+        assert_eq!(with("-1"), "`count` must be a whole number from 0 to 255, not the number -1");
+        assert_eq!(with("1.5"), "`count` must be a whole number from 0 to 255, not the number 1.5");
+        assert_eq!(with("\"3, expected 4\""), "`count` must be a whole number from 0 to 255, not a string");
+        assert_eq!(with("[]"), "`count` must be a whole number from 0 to 255, not an array");
+        assert_eq!(with("true"), "`count` must be a whole number from 0 to 255, not true");
+        assert_eq!(of(r#"{"inner":[]}"#), "`inner.name` is required");
+        assert_eq!(of(r#"{"inner":7}"#), "`inner` must be an object, not the number 7");
+        assert_eq!(of(r#"{"inner":null}"#), "`inner` is required", "null is the same as absent");
+        assert_eq!(of(r#"{"inner":{"name":null}}"#), "`inner.name` is required");
+        assert_eq!(of(r#"{"inner":{"name":{}}}"#), "`inner.name` must be a string, not an object");
     }
 }

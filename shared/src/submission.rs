@@ -10,7 +10,7 @@ use crate::id::{JobId, Tenant};
 use crate::invalid::{InvalidField, read_fields};
 use crate::job::{Fingerprint, Job, State, Tag};
 use crate::job_type::JobType;
-use crate::json::Json;
+use crate::json::{Json, NotReadable, Whole, check_readable, null_is_absent};
 use crate::payloads::webhook_delivery::receiver_url;
 use crate::sweep;
 use crate::time::Timestamp;
@@ -22,8 +22,17 @@ pub const MOST_ATTEMPTS: u32 = 10;
 /// (5 s), less the time the worker may spend on other things before it claims (5 s).
 pub const LONGEST_TIMEOUT_SECONDS: u32 = 50;
 
+/// How far ahead a job may be accepted, in seconds.
+const LONGEST_DELAY_SECONDS: u32 = 366 * 24 * 60 * 60;
+
 /// How far ahead a job may be accepted.
-pub const LONGEST_DELAY: Duration = Duration::from_hours(366 * 24);
+pub const LONGEST_DELAY: Duration = Duration::from_secs(LONGEST_DELAY_SECONDS as u64);
+
+/// How many attempts a job asks for.
+pub type Attempts = Whole<1, MOST_ATTEMPTS>;
+
+/// In how many seconds a job shall start.
+pub type DelaySeconds = Whole<0, LONGEST_DELAY_SECONDS>;
 
 /// The most tags a job may have.
 pub const MOST_TAGS: usize = 10;
@@ -82,12 +91,12 @@ struct Body<'a> {
     job_type: String,
     #[serde(borrow)]
     payload: &'a RawValue,
-    max_attempts: Option<u32>,
-    timeout_seconds: Option<u32>,
-    delay_seconds: Option<u64>,
+    max_attempts: Option<Attempts>,
+    timeout_seconds: Option<Whole<1, LONGEST_TIMEOUT_SECONDS>>,
+    delay_seconds: Option<DelaySeconds>,
     run_at: Option<String>,
     expires_at: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     tags: Vec<String>,
     callback_url: Option<String>,
     /// Only in a batch, where a header cannot say it of each.
@@ -124,8 +133,8 @@ impl Submission {
         let submission = Self {
             job_type,
             payload: Json::from(body.payload),
-            max_attempts: within("max_attempts", body.max_attempts, MOST_ATTEMPTS)?,
-            timeout_seconds: within("timeout_seconds", body.timeout_seconds, LONGEST_TIMEOUT_SECONDS)?,
+            max_attempts: body.max_attempts.map(Whole::get),
+            timeout_seconds: body.timeout_seconds.map(Whole::get),
             start,
             expires_at: parse_expiry(body.expires_at.as_deref(), start.after(now))?,
             tags: parse_tags(&body.tags)?,
@@ -238,7 +247,7 @@ pub struct Origin {
 
 /// Reads when a job shall start that is there already: exactly one of `delay_seconds` and `run_at`.
 pub fn parse_start(
-    delay_seconds: Option<u64>,
+    delay_seconds: Option<DelaySeconds>,
     run_at: Option<&str>,
     now: Timestamp,
 ) -> Result<Timestamp, InvalidField> {
@@ -258,17 +267,14 @@ impl Start {
         }
     }
 
-    fn parse(delay_seconds: Option<u64>, run_at: Option<&str>, now: Timestamp) -> Result<Self, InvalidField> {
-        let too_far = |field| {
-            InvalidField::new(field, format!("must be at most {} days ahead", LONGEST_DELAY.as_secs() / 86_400))
-        };
-        match (delay_seconds, run_at) {
+    fn parse(delay_seconds: Option<DelaySeconds>, run_at: Option<&str>, now: Timestamp) -> Result<Self, InvalidField> {
+        let too_far = || format!("must be at most {} days ahead", LONGEST_DELAY.as_secs() / 86_400);
+        match (delay_seconds.map(Whole::get), run_at) {
             (None | Some(0), None) => Ok(Self::Now),
             (Some(_), Some(_)) => Err(InvalidField::new("run_at", "and `delay_seconds` cannot both be given")),
-            (Some(seconds), None) if seconds > LONGEST_DELAY.as_secs() => Err(too_far("delay_seconds")),
-            (Some(seconds), None) => Ok(Self::After(Duration::from_secs(seconds))),
+            (Some(seconds), None) => Ok(Self::After(Duration::from_secs(seconds.into()))),
             (None, Some(text)) => match parse_time("run_at", text)? {
-                time if time > now + LONGEST_DELAY => Err(too_far("run_at")),
+                time if time > now + LONGEST_DELAY => Err(InvalidField::new("run_at", too_far())),
                 time => Ok(Self::At(time)),
             },
         }
@@ -320,20 +326,27 @@ fn parse_tags(texts: &[String]) -> Result<Vec<Tag>, InvalidField> {
     Ok(tags)
 }
 
-/// The text of a body that is JSON.
+/// The text of a body that is JSON, and that every other program can read, too.
 pub fn well_formed(body: &[u8]) -> Result<&str, Rejection> {
-    let text = std::str::from_utf8(body).map_err(|error| Rejection::NotJson(error.to_string()))?;
-    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| Rejection::NotJson(error.to_string()))?;
-    Ok(text.trim())
+    let text = text_of(body)?;
+    check(text)?;
+    Ok(text)
 }
 
-fn within(field: &str, value: Option<u32>, most: u32) -> Result<Option<u32>, InvalidField> {
-    match value {
-        Some(number) if !(1..=most).contains(&number) => {
-            Err(InvalidField::new(field, format!("must be from 1 to {most}")))
-        }
-        Some(_) | None => Ok(value),
-    }
+/// The text of a body that is to be checked part by part. A byte-order mark in front of it is passed over, as RFC 8259,
+/// section 8.1, allows.
+pub fn text_of(body: &[u8]) -> Result<&str, Rejection> {
+    let text = std::str::from_utf8(body).map_err(|error| Rejection::NotJson(error.to_string()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).trim_matches([' ', '\t', '\r', '\n']))
+}
+
+/// Whether `text` is JSON that others can read, too.
+pub fn check(text: &str) -> Result<(), Rejection> {
+    check_readable(text).map_err(|reason| match reason {
+        NotReadable::NotJson(problem) => Rejection::NotJson(problem),
+        NotReadable::At(path, problem) if path.is_empty() => InvalidField::new("body", problem).into(),
+        NotReadable::At(path, problem) => InvalidField::new(path, problem).into(),
+    })
 }
 
 #[cfg(test)]
@@ -357,20 +370,14 @@ mod tests {
         assert_eq!(of("[]"), "`body` must be an object");
         assert_eq!(of("{}"), "`type` is required");
         assert_eq!(of(r#"{"type":"csv-generation"}"#), "`payload` is required");
-        assert_eq!(
-            of(r#"{"type":5,"payload":{}}"#),
-            "`type` does not fit: invalid type: integer `5`, expected a string"
-        );
+        assert_eq!(of(r#"{"type":5,"payload":{}}"#), "`type` must be a string, not the number 5");
         assert!(of(r#"{"type":"nope","payload":{}}"#).starts_with("`type` is not a known job type; known are csv-"));
         let with = |option: &str| of(&format!(r#"{{"type":"csv-generation","payload":{{"a":1}},{option}}}"#));
         assert_eq!(with(r#""extra":1"#), "`extra` is not a known field");
-        assert_eq!(with(r#""max_attempts":0"#), "`max_attempts` must be from 1 to 10");
-        assert_eq!(with(r#""max_attempts":11"#), "`max_attempts` must be from 1 to 10");
-        assert_eq!(with(r#""timeout_seconds":51"#), "`timeout_seconds` must be from 1 to 50");
-        assert_eq!(
-            with(r#""delay_seconds":-1"#),
-            "`delay_seconds` does not fit: invalid value: integer `-1`, expected u64"
-        );
+        assert_eq!(with(r#""max_attempts":0"#), "`max_attempts` must be a whole number from 1 to 10");
+        assert_eq!(with(r#""max_attempts":11"#), "`max_attempts` must be a whole number from 1 to 10");
+        assert_eq!(with(r#""timeout_seconds":51"#), "`timeout_seconds` must be a whole number from 1 to 50");
+        assert_eq!(with(r#""delay_seconds":-1"#), "`delay_seconds` must be a whole number from 0 to 31622400");
         assert_eq!(with(r#""delay_seconds":99999999"#), "`delay_seconds` must be at most 366 days ahead");
         assert_eq!(with(r#""run_at":"soon""#), "`run_at` must be an RFC 3339 time such as 2030-01-31T09:00:00Z");
         assert_eq!(
@@ -422,6 +429,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_null_is_absent_and_a_whole_number_may_have_a_point() {
+        let plain = parse(r#"{"type":"csv-generation","payload":{"a":1}}"#).expect("fits");
+        let nulls = r#"{"type":"csv-generation","payload":{"a":1},"max_attempts":null,"timeout_seconds":null,
+            "delay_seconds":null,"run_at":null,"expires_at":null,"tags":null,"callback_url":null,"idempotency_key":null}"#;
+        assert_eq!(parse(nulls).expect("fits"), plain);
+        assert_eq!(parse(&format!("\u{feff}{nulls}\n")).expect("a byte-order mark is no part of it"), plain);
+        assert_eq!(
+            (job_with(r#""max_attempts":3.0"#).max_attempts, job_with(r#""max_attempts":4e0"#).max_attempts),
+            (3, 4)
+        );
+        assert_eq!(parse(r#"{"type":null,"payload":{}}"#).expect_err("null").to_string(), "`type` is required");
+    }
+
+    #[test]
+    fn what_others_could_not_read_of_a_job_is_refused_at_the_door() {
+        let of = |payload: &str| {
+            parse(&format!(r#"{{"type":"csv-generation","payload":{payload}}}"#)).expect_err(payload).to_string()
+        };
+        assert!(of(r#"{"name":"\ud800"}"#).starts_with("`payload.name` has half of a surrogate pair"));
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(of(&deep).ends_with("is nested more than 128 levels deep"), "{}", of(&deep));
+    }
+
+    #[test]
     fn a_body_may_be_256_kib_long() {
         assert_eq!(LONGEST_BODY, 262_144);
     }
@@ -455,7 +486,7 @@ mod tests {
             let body = format!(r#"{{"type":"csv-generation","payload":{{"a":1}},{option}}}"#);
             parse(&body).expect_err(option).to_string()
         };
-        assert_eq!(refused(r#""delay_seconds":31622401"#), "`delay_seconds` must be at most 366 days ahead");
+        assert_eq!(refused(r#""delay_seconds":31622401"#), "`delay_seconds` must be a whole number from 0 to 31622400");
         for run_at in ["2028-01-16T08:00:00.001Z", "2030-01-01T00:00:00Z"] {
             let problem = "`run_at` must be at most 366 days ahead";
             assert_eq!(refused(&format!(r#""run_at":"{run_at}""#)), problem, "{run_at}");
@@ -477,8 +508,9 @@ mod tests {
 
     #[test]
     fn another_start_is_said_in_exactly_one_way() {
-        let of = |delay_seconds: Option<u64>, run_at: Option<&str>| {
-            parse_start(delay_seconds, run_at, NOW).map_err(|invalid| invalid.to_string())
+        let of = |delay_seconds: Option<u32>, run_at: Option<&str>| {
+            let seconds = serde_json::from_value(serde_json::json!(delay_seconds)).expect("fits");
+            parse_start(seconds, run_at, NOW).map_err(|invalid| invalid.to_string())
         };
         let (nine, text) = (time("2027-01-15T09:00:00Z"), Some("2027-01-15T09:00:00Z"));
         assert_eq!(of(Some(3600), None), Ok(nine));

@@ -11,8 +11,9 @@ use shared::event::Event;
 use shared::id::JobId;
 use shared::invalid::InvalidField;
 use shared::job::{Job, State as JobState, Status};
+use shared::json::Whole;
 use shared::ports::{Changed, StoreError};
-use shared::submission::{MOST_ATTEMPTS, parse_start};
+use shared::submission::{Attempts, DelaySeconds, parse_start};
 use shared::time::Timestamp;
 use shared::transition::{Change, Refusal};
 use shared_aws::telemetry::about;
@@ -122,8 +123,8 @@ pub async fn cancel_job(api: &Api, job: &Job) -> Result<Cancelled, StoreError> {
 #[serde(deny_unknown_fields)]
 pub struct RetryBody {
     /// Further attempts, 1 to 10; 3 unless given.
-    #[schema(minimum = 1, maximum = 10)]
-    max_attempts: Option<u32>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 10)]
+    max_attempts: Option<Attempts>,
 }
 
 /// Further attempts of a job that is tried again, unless said otherwise.
@@ -146,10 +147,7 @@ pub async fn retry(
 ) -> Result<Response, Problem> {
     let id = job_id(id)?;
     let RetryBody { max_attempts } = object(&headers, body, true)?;
-    let more_attempts = max_attempts.unwrap_or(MORE_ATTEMPTS);
-    if !(1..=MOST_ATTEMPTS).contains(&more_attempts) {
-        return Err(InvalidField::new("max_attempts", format!("must be from 1 to {MOST_ATTEMPTS}")).into());
-    }
+    let more_attempts = max_attempts.map_or(MORE_ATTEMPTS, Whole::get);
     let job = find_own(&api, &caller, id).await?;
     match redrive(&api, &job, api.clock.now(), more_attempts).await? {
         Redriven::Yes(job) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&job))).into_response()),
@@ -199,7 +197,8 @@ fn is_redriven(job: &Job) -> bool {
 pub struct RescheduleBody {
     /// So many seconds from now.
     #[schema(maximum = 31_622_400)]
-    delay_seconds: Option<u64>,
+    #[schema(value_type = Option<u32>)]
+    delay_seconds: Option<DelaySeconds>,
     /// At this time.
     #[schema(format = DateTime)]
     run_at: Option<String>,
