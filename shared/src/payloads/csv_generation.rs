@@ -145,7 +145,7 @@ mod tests {
             of(&format!("[{}]", diagonal.join(","))),
             "`payload` makes a table of 1001 rows and 1001 columns; 1000000 cells is the most"
         );
-        assert_eq!(of("[1]"), "`payload[0]` does not fit: invalid type: integer `1`, expected a flat object");
+        assert_eq!(of("[1]"), "`payload[0]` must be a flat object, not the number 1");
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::base64_text::Base64;
 use crate::files::FileName;
 use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
+use crate::json::Whole;
 
 /// The longest side that a thumbnail may have, in pixels.
 pub const LONGEST_SIDE: u32 = 2048;
@@ -23,9 +23,9 @@ pub struct ImageThumbnail {
     /// Where the picture is.
     pub source: Picture,
     /// The most pixels from left to right, 1 to [`LONGEST_SIDE`].
-    pub width: u32,
+    pub width: Whole<1, LONGEST_SIDE>,
     /// The most pixels from top to bottom, 1 to [`LONGEST_SIDE`].
-    pub height: u32,
+    pub height: Whole<1, LONGEST_SIDE>,
     /// What the thumbnail is written as; unless it is said, what the picture is.
     pub format: Option<PictureFormat>,
 }
@@ -71,13 +71,7 @@ impl Payload for ImageThumbnail {
     const TIMEOUT_SECONDS: u32 = 50;
 
     fn parse(json: &str) -> Result<Self, InvalidField> {
-        let thumbnail: Self = read_fields(json)?;
-        for (field, side) in [("width", thumbnail.width), ("height", thumbnail.height)] {
-            if !(1..=LONGEST_SIDE).contains(&side) {
-                return Err(InvalidField::new(field, format!("must be from 1 to {LONGEST_SIDE}")));
-            }
-        }
-        Ok(thumbnail)
+        read_fields(json)
     }
 }
 
@@ -121,15 +115,6 @@ struct Sent {
     base64: Base64,
 }
 
-struct Base64(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Base64 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Self).map_err(|_| D::Error::custom("it is not base64 with padding"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,7 +124,7 @@ mod tests {
         let json = r#"{"source":"photos/cat.jpg","width":200,"height":2048}"#;
         let thumbnail = ImageThumbnail::parse(json).expect("fits");
         assert_eq!(thumbnail.source, Picture::File(FileName::parse("photos/cat.jpg").expect("a name")));
-        assert_eq!((thumbnail.width, thumbnail.height, thumbnail.format), (200, 2048, None));
+        assert_eq!((thumbnail.width.get(), thumbnail.height.get(), thumbnail.format), (200, 2048, None));
         let json = r#"{"source":{"base64":"iVBORw=="},"width":1,"height":1,"format":"webp"}"#;
         let thumbnail = ImageThumbnail::parse(json).expect("fits");
         assert_eq!(thumbnail.source, Picture::Sent(b"\x89PNG".to_vec()));
@@ -151,24 +136,27 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let of = |json: &str| ImageThumbnail::parse(json).expect_err(json).within("payload").to_string();
         assert_eq!(of(r#"{"width":1,"height":1}"#), "`payload.source` is required");
-        assert_eq!(of(r#"{"source":"a","width":0,"height":1}"#), "`payload.width` must be from 1 to 2048");
-        assert_eq!(of(r#"{"source":"a","width":1,"height":2049}"#), "`payload.height` must be from 1 to 2048");
+        assert_eq!(
+            of(r#"{"source":"a","width":0,"height":1}"#),
+            "`payload.width` must be a whole number from 1 to 2048"
+        );
+        assert_eq!(
+            of(r#"{"source":"a","width":1,"height":2049}"#),
+            "`payload.height` must be a whole number from 1 to 2048"
+        );
         assert_eq!(of(r#"{"source":{},"width":1,"height":1}"#), "`payload.source.base64` is required");
         for source in ["../a.png", "/etc/passwd", "https://example.com/a.png", ""] {
             let json = serde_json::json!({ "source": source, "width": 1, "height": 1 }).to_string();
             assert_eq!(of(&json), format!("`payload.source` does not fit: {}", FileName::FORM));
         }
         assert_eq!(
-            of(r#"{"source":{"base64":"iVBORw"},"width":1,"height":1}"#),
-            "`payload.source.base64` does not fit: it is not base64 with padding"
+            of(r#"{"source":{"base64":"*"},"width":1,"height":1}"#),
+            "`payload.source.base64` must be base64: invalid symbol 42, offset 0."
         );
-        assert!(
-            of(r#"{"source":"a","width":1,"height":1,"format":"gif"}"#).starts_with("`payload.format` does not fit")
-        );
-        let expected = "expected a file name, or an object with the file itself in `base64`";
-        assert_eq!(
-            of(r#"{"source":7,"width":1,"height":1}"#),
-            format!("`payload.source` does not fit: invalid type: integer `7`, {expected}")
-        );
+        let format = of(r#"{"source":"a","width":1,"height":1,"format":"gif"}"#);
+        assert_eq!(format, "`payload.format` must be one of png, jpeg, webp");
+        let source = of(r#"{"source":7,"width":1,"height":1}"#);
+        let expected = "a file name, or an object with the file itself in `base64`";
+        assert_eq!(source, format!("`payload.source` must be {expected}, not the number 7"));
     }
 }

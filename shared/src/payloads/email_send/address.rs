@@ -1,0 +1,121 @@
+//! E-mail addresses as people write them, in the form that every mail server takes.
+
+use lettre::Address;
+use lettre::message::Mailbox;
+
+/// Reads `ada@example.com`, `Ada <ada@example.com>` or `"Lovelace, Ada" <"ada l"@example.com>`. A domain outside ASCII
+/// becomes what DNS calls it, `xn--…` (RFC 5891): servers without SMTPUTF8 take no other. What is wrong is said so that
+/// it can be read after a field's name.
+pub fn parse_address(text: &str) -> Result<Mailbox, String> {
+    if text.chars().any(char::is_control) {
+        return Err("must be an e-mail address without control characters".to_owned());
+    }
+    let none = || {
+        let start: String = text.chars().take(100).collect();
+        format!("must be an e-mail address, which {start:?} is not")
+    };
+    let (name, address) = split(text.trim()).ok_or_else(none)?;
+    let (local_part, domain) = address.rsplit_once('@').ok_or_else(none)?;
+    if !local_part.is_ascii() {
+        return Err("must have only ASCII before its @: few mail servers deliver to other addresses".to_owned());
+    }
+    let domain =
+        if domain.is_ascii() { domain.to_owned() } else { idna::domain_to_ascii_strict(domain).map_err(|_| none())? };
+    let address = Address::new(plainest(local_part), domain).map_err(|_| none())?;
+    let name = match name {
+        None => None,
+        // The library reads a name only in front of an address, and drops the quotes of a local part.
+        Some(name) => format!("{name} <a@example.com>").parse::<Mailbox>().map_err(|_| none())?.name,
+    };
+    Ok(Mailbox::new(name, address))
+}
+
+/// The name, if there is one, and the address.
+fn split(text: &str) -> Option<(Option<&str>, &str)> {
+    let Some(before_end) = text.strip_suffix('>') else { return Some((None, text)) };
+    let (mut in_quotes, mut escaped) = (false, false);
+    let start = before_end.char_indices().find_map(|(index, character)| {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if in_quotes => escaped = true,
+            '"' => in_quotes = !in_quotes,
+            '<' if !in_quotes => return Some(index),
+            _ => {}
+        }
+        None
+    })?;
+    let name = before_end[..start].trim();
+    Some((Some(name).filter(|name| !name.is_empty()), &before_end[start + 1..]))
+}
+
+/// `"ada"` is `ada`, and no mail server needs the quotes.
+fn plainest(local_part: &str) -> &str {
+    let within = local_part.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
+    let is_atoms = |text: &&str| text.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(plain));
+    within.filter(is_atoms).unwrap_or(local_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_into_what_every_server_takes() {
+        for (text, name, address) in [
+            ("ada@example.com", None, "ada@example.com"),
+            ("  ada@example.com ", None, "ada@example.com"),
+            ("<ada@example.com>", None, "ada@example.com"),
+            ("Ada <ada@example.com>", Some("Ada"), "ada@example.com"),
+            ("Ada Lovelace<ada@example.com>", Some("Ada Lovelace"), "ada@example.com"),
+            (r#""Lovelace, Ada" <ada@example.com>"#, Some("Lovelace, Ada"), "ada@example.com"),
+            (r#""a \"<b>\" c" <ada@example.com>"#, Some(r#"a "<b>" c"#), "ada@example.com"),
+            ("Grüße <ada@example.com>", Some("Grüße"), "ada@example.com"),
+            ("ada@bücher.example", None, "ada@xn--bcher-kva.example"),
+            ("Ada <ada@BÜCHER.example>", Some("Ada"), "ada@xn--bcher-kva.example"),
+            ("ada@例え.テスト", None, "ada@xn--r8jz45g.xn--zckzah"),
+            ("ada@xn--bcher-kva.example", None, "ada@xn--bcher-kva.example"),
+            (r#""john doe"@example.com"#, None, r#""john doe"@example.com"#),
+            (r#"John <"john doe"@example.com>"#, Some("John"), r#""john doe"@example.com"#),
+            (r#""a@b"@example.com"#, None, r#""a@b"@example.com"#),
+            (r#""a<b>"@example.com"#, None, r#""a<b>"@example.com"#),
+            (r#""john"@example.com"#, None, "john@example.com"),
+            ("a+b_c.d'e@sub.example.com", None, "a+b_c.d'e@sub.example.com"),
+            ("ada@[127.0.0.1]", None, "ada@[127.0.0.1]"),
+        ] {
+            let mailbox = parse_address(text).unwrap_or_else(|problem| panic!("{text}: {problem}"));
+            assert_eq!((mailbox.name.as_deref(), mailbox.email.as_ref()), (name, address), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_or_more_than_one_is_refused() {
+        for text in [
+            "",
+            "nobody",
+            "@example.com",
+            "ada@",
+            "a b@example.com",
+            "a..b@example.com",
+            ".a@example.com",
+            "a@example.com, b@example.com",
+            "a@example.com b@example.com",
+            "Ada <a@example.com> <b@example.com>",
+            "Ada <a@example.com",
+            "a@exa mple.com",
+            "a@-bücher-.example",
+            "a@ex_ämple.com",
+            "ada@example.com>",
+            "a@example.com\r\nBcc: e@example.com",
+            "\"a\r\nb\" <a@example.com>",
+            "a\0@example.com",
+            "grüße@example.com",
+            "\"grüße\"@example.com",
+            "Ada <grüße@example.com>",
+            &format!("{}@example.com", "a".repeat(65)),
+        ] {
+            let problem = parse_address(text).expect_err(text);
+            assert!(problem.starts_with("must "), "{text}: {problem}");
+        }
+    }
+}
