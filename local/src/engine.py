@@ -11,7 +11,7 @@ import threading
 import time
 
 from ministack.app import main
-from ministack.services import lambda_svc
+from ministack.services import dynamodb, lambda_svc
 
 # The engine saves how far a mapping has read a table's stream, but not the stream itself: after a restart, as many new
 # changes would be passed over. Without the saved place it begins with what there is.
@@ -41,6 +41,43 @@ def execute_and_heed_failures(func, event):
 
 
 lambda_svc._execute_function = execute_and_heed_failures
+
+# What a PartiQL statement writes gets no record in the table's stream. It is noted here, and recorded as the writes of
+# other calls are once the statement has succeeded: a transaction that fails takes back what it has written.
+statement = threading.local()
+
+
+def noted(write):
+    def write_and_note(table, partition_key, sort_key, *item):
+        old_item = write(table, partition_key, sort_key, *item)
+        changes = getattr(statement, "changes", None)
+        if changes is not None and (item or old_item is not None):
+            changes.append((table["TableName"], old_item, *(item or [None])))
+        return old_item
+
+    return write_and_note
+
+
+def recorded(execute):
+    def execute_and_record(data):
+        statement.changes = []
+        try:
+            answer = execute(data)
+        finally:
+            changes, statement.changes = statement.changes, None
+        if answer[0] == 200:
+            for table, old_item, new_item in changes:
+                event = "REMOVE" if new_item is None else "INSERT" if old_item is None else "MODIFY"
+                dynamodb._emit_stream_event(table, event, old_item, new_item)
+        return answer
+
+    return execute_and_record
+
+
+dynamodb._set_item = noted(dynamodb._set_item)
+dynamodb._remove_item = noted(dynamodb._remove_item)
+dynamodb._execute_statement = recorded(dynamodb._execute_statement)  # also each one of a BatchExecuteStatement
+dynamodb._execute_transaction = recorded(dynamodb._execute_transaction)
 
 GRACE_SECONDS = 10
 

@@ -1,5 +1,7 @@
 //! The running system: real Lambda processes, queue, table and schedule, over HTTP.
 
+mod counts;
 mod events;
 mod fixtures;
 mod jobs;
+mod streams;
