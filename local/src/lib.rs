@@ -7,6 +7,7 @@ mod cloudformation;
 pub mod engine;
 mod environment;
 mod follow;
+mod foreign;
 mod functions;
 mod jobs_command;
 mod proxy;
@@ -53,6 +54,9 @@ pub struct Options {
     /// Where jobs, messages and logs are kept between runs
     #[arg(long, default_value = ".dray")]
     pub data_dir: PathBuf,
+    /// Another name by which the API may be called on this machine, as `host.docker.internal`; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
     /// For tests that come between the functions and the local AWS
     #[arg(skip)]
     pub detour: Option<Detour>,
@@ -122,6 +126,7 @@ fn first_steps(url: &str) -> String {
     format!(
         "Try a first job:\n\n  curl -X POST {url}/jobs -H 'Content-Type: application/json' \\\n    \
          -d '{{\"type\":\"csv-generation\",\"payload\":{{\"name\":\"Alice\",\"score\":95}}}}'\n\n\
-         and look at it by its id:\n\n  curl {url}/jobs/<job_id>\n\nCtrl-C ends everything. What happens to jobs:"
+         and look at it by its id:\n\n  curl {url}/jobs/<job_id>\n\n\
+         Ctrl-C ends everything. What happens to jobs:"
     )
 }

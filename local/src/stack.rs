@@ -10,12 +10,11 @@ use reqwest::StatusCode;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::cloudformation;
 use crate::engine::{self, Engine, Folders};
 use crate::environment::Environment;
 use crate::follow::follow;
-use crate::functions;
-use crate::{Options, proxy};
+use crate::foreign::Guard;
+use crate::{Options, cloudformation, functions, proxy};
 
 /// A running stack. Dropped, it ends at once, and what happened since its start may be forgotten; [`Stack::stop`] keeps it.
 pub struct Stack {
@@ -61,9 +60,10 @@ impl Stack {
 
         let url = format!("http://{}", listener.local_addr().context("the API has no address")?);
         let api_url = api_url(engine.url(), &outputs)?;
+        let guard = Guard::new(options.allow_host.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let ended = proxy::serve(listener, api_url).await;
+            let ended = proxy::serve(listener, api_url, guard).await;
             anyhow::anyhow!("the API is no longer served ({ended:?})")
         });
         let tell = report.clone();

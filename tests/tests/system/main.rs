@@ -3,5 +3,6 @@
 mod counts;
 mod events;
 mod fixtures;
+mod foreign;
 mod jobs;
 mod streams;
