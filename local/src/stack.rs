@@ -14,7 +14,7 @@ use crate::engine::{self, Engine, Folders};
 use crate::environment::Environment;
 use crate::follow::follow;
 use crate::foreign::Guard;
-use crate::{Options, cloudformation, functions, proxy};
+use crate::{Options, aws_env, cloudformation, functions, proxy};
 
 /// A running stack. Dropped, it ends at once, and what happened since its start may be forgotten; [`Stack::stop`] keeps it.
 pub struct Stack {
@@ -59,6 +59,7 @@ impl Stack {
         let outputs = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await?;
 
         let url = format!("http://{}", listener.local_addr().context("the API has no address")?);
+        aws_env::write(&folders.data_dir, engine.url(), &url, &outputs)?;
         let api_url = api_url(engine.url(), &outputs)?;
         let guard = Guard::new(options.allow_host.clone());
         let mut tasks = JoinSet::new();
