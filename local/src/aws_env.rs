@@ -6,11 +6,11 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// The file's name in the data folder.
-pub(crate) const FILE: &str = "aws.env";
+pub const FILE: &str = "aws.env";
 
 /// Writes the file: where the engine and the API are, and the template's outputs by the names that the commands of
 /// docs/operating.md have for them.
-pub(crate) fn write(
+pub fn write(
     data_dir: &Path,
     engine_url: &str,
     api_url: &str,

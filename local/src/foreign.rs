@@ -15,19 +15,19 @@ const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// Knows under which names this machine may be called.
 #[derive(Clone, Debug)]
-pub(crate) struct Guard {
+pub struct Guard {
     /// Those that were given, beside [`LOOPBACK`].
     names: Vec<String>,
 }
 
 impl Guard {
     /// `names` are host names without a port.
-    pub(crate) fn new(names: Vec<String>) -> Self {
+    pub fn new(names: Vec<String>) -> Self {
         Self { names }
     }
 
     /// Why a request with this method and these headers is refused, if it is.
-    pub(crate) fn refusal(&self, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
+    pub fn refusal(&self, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
         let Some(host) = self.host(headers) else {
             return Some("`Host` must be this machine, or a name that --allow-host has given");
         };
