@@ -15,9 +15,9 @@ use crate::id::{JobId, Tenant};
 use crate::invalid::{InvalidField, read_fields};
 use crate::job::{Fingerprint, Job, TypeName};
 use crate::job_type::JobType;
-use crate::json::Json;
+use crate::json::{Json, null_is_absent};
 use crate::name::Name;
-use crate::submission::{Origin, Rejection, Submission, well_formed};
+use crate::submission::{Attempts, DelaySeconds, Origin, Rejection, Submission, TimeoutSeconds, well_formed};
 use crate::time::Timestamp;
 
 pub use self::template::{LONGEST_TEMPLATE, MOST_PLACEHOLDERS, MOST_STEPS, Template, Unfit};
@@ -256,12 +256,12 @@ struct JobBody<'a> {
     #[serde(borrow)]
     payload: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_attempts: Option<u32>,
+    max_attempts: Option<Attempts>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    timeout_seconds: Option<u32>,
+    timeout_seconds: Option<TimeoutSeconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    delay_seconds: Option<u64>,
-    #[serde(default)]
+    delay_seconds: Option<DelaySeconds>,
+    #[serde(default, deserialize_with = "null_is_absent")]
     tags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     callback_url: Option<String>,
@@ -445,9 +445,12 @@ mod tests {
             assert!(problem.starts_with("`job.type` is not a known job type; known are csv-"), "{problem}");
         }
         let with = |option: &str| of(&EMAIL.replace(r#""tags""#, &format!(r#"{option},"tags""#)));
-        assert_eq!(with(r#""max_attempts":11"#), "`job.max_attempts` must be from 1 to 10");
-        assert_eq!(with(r#""timeout_seconds":51"#), "`job.timeout_seconds` must be from 1 to 50");
-        assert_eq!(with(r#""delay_seconds":99999999"#), "`job.delay_seconds` must be at most 366 days ahead");
+        assert_eq!(with(r#""max_attempts":11"#), "`job.max_attempts` must be a whole number from 1 to 10");
+        assert_eq!(with(r#""timeout_seconds":51"#), "`job.timeout_seconds` must be a whole number from 1 to 50");
+        assert_eq!(
+            with(r#""delay_seconds":99999999"#),
+            "`job.delay_seconds` must be a whole number from 0 to 31622400"
+        );
         for field in ["run_at", "expires_at", "idempotency_key"] {
             assert_eq!(with(&format!(r#""{field}":"x""#)), format!("`job.{field}` is not a known field"));
         }

@@ -24,7 +24,7 @@ use crate::accept::announce;
 use crate::body::{BodyRead, IdRead, job_id, object};
 use crate::caller::Caller;
 use crate::look::find_own;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::view::{StatusName, maybe_rfc3339};
 
 /// What has become of a job that somebody acted on.
@@ -73,7 +73,7 @@ pub async fn cancel(
     match cancel_job(&api, &job).await? {
         Cancelled::Yes(job) => Ok((StatusCode::OK, Json(Acted::on(&job))).into_response()),
         Cancelled::AskedFor(job) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&job))).into_response()),
-        Cancelled::TooLate(job) => Err(conflict(&format!("the job is {}", job.status()))),
+        Cancelled::TooLate(job) => Err(wrong_status(&format!("the job is {}", job.status()))),
     }
 }
 
@@ -151,10 +151,11 @@ pub async fn retry(
     let job = find_own(&api, &caller, id).await?;
     match redrive(&api, &job, api.clock.now(), more_attempts).await? {
         Redriven::Yes(job) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&job))).into_response()),
-        Redriven::TooOften => Err(conflict("the job has been tried too often; submit its work as a new one")),
-        Redriven::No(job) => {
-            Err(conflict(&format!("the job is {}; only a failed or cancelled one can be tried again", job.status())))
-        }
+        Redriven::TooOften => Err(limit_reached("the job has been tried too often; submit its work as a new one")),
+        Redriven::No(job) => Err(wrong_status(&format!(
+            "the job is {}; only a failed or cancelled one can be tried again",
+            job.status()
+        ))),
     }
 }
 
@@ -231,12 +232,17 @@ pub async fn reschedule(
             about(&job).in_scope(|| tracing::info!(announced, "job.rescheduled"));
             Ok(Json(Acted::on(&job)))
         }
-        Changed::Refused(Refusal::HistoryFull, _) => Err(conflict("the job has been rescheduled too often")),
-        Changed::Refused(_, there) => Err(conflict(&format!("the job is {}", there.status()))),
+        Changed::Refused(Refusal::HistoryFull, _) => Err(limit_reached("the job has been rescheduled too often")),
+        Changed::Refused(_, there) => Err(wrong_status(&format!("the job is {}", there.status()))),
         Changed::Missing => Err(Problem::no_such_job()),
     }
 }
 
-fn conflict(detail: &str) -> Problem {
-    Problem::new(StatusCode::CONFLICT, detail)
+fn wrong_status(detail: &str) -> Problem {
+    Problem::new(ProblemCode::WrongStatus, detail)
+}
+
+/// A job's history has room for so much and no more.
+fn limit_reached(detail: &str) -> Problem {
+    Problem::new(ProblemCode::LimitReached, detail)
 }

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::id::JobId;
 use shared::invalid::InvalidField;
 use shared::job::Job;
-use shared::submission::{LONGEST_BODY, Rejection, Submission};
+use shared::submission::{LONGEST_BODY, Rejection, Submission, check, text_of};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
 use crate::Api;
 use crate::accept::{Accepted, IdempotencyKey, KEY_HEADER, announce_all, id_of, log_accepted, outcome};
-use crate::body::{BodyRead, json_body_up_to, read_object};
+use crate::body::{BodyRead, fields_of, json_body_up_to};
 use crate::caller::Caller;
 use crate::openapi::BatchBody;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::request_id::RequestId;
 
 /// The most jobs in one request.
@@ -174,7 +175,10 @@ impl Outcome {
 }
 
 fn jobs_in(body: &[u8]) -> Result<Vec<&RawValue>, Problem> {
-    let body: Body<'_> = read_object(body)?;
+    // Each job is read for itself: what is wrong in one must not spoil the others.
+    let text = text_of(body)?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| Rejection::NotJson(error.to_string()))?;
+    let body: Body<'_> = fields_of(text)?;
     if (1..=MOST_JOBS).contains(&body.jobs.len()) {
         Ok(body.jobs)
     } else {
@@ -191,9 +195,10 @@ fn read_job(text: &str, index: usize, now: Timestamp) -> Result<(Submission, Opt
     };
     if text.len() > LONGEST_BODY {
         let invalid = InvalidField::new("", format!("must be at most {LONGEST_BODY} bytes long")).within(&place);
-        return Err(Problem::field(StatusCode::PAYLOAD_TOO_LARGE, &invalid));
+        return Err(Problem::field(ProblemCode::BodyTooLarge, &invalid));
     }
-    let (submission, key) = Submission::parse_of_batch(text, now).map_err(|rejection| match rejection {
+    let parsed = check(text).and_then(|()| Submission::parse_of_batch(text, now));
+    let (submission, key) = parsed.map_err(|rejection| match rejection {
         Rejection::Field(invalid) => inner(invalid),
         Rejection::NotJson(_) => Problem::from(rejection),
     })?;

@@ -25,7 +25,7 @@ use crate::Api;
 use crate::accept::{Accepted, IdempotencyKey, announce_all, log_accepted, outcome};
 use crate::body::{BodyRead, json_body};
 use crate::caller::Caller;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::request_id::RequestId;
 
 /// Something that has happened.
@@ -219,10 +219,10 @@ impl Publishing<'_> {
     /// The store does not answer, so some subscriptions may be without their job. The rest is for the next try, which
     /// needs the id.
     fn stopped_by(&self, problem: Problem) -> Problem {
-        if problem.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if problem.code() == ProblemCode::Unavailable {
             let id = &self.event.id;
             let detail = format!("not all jobs of this event are stored yet; publish it again, with the id {id}");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            Problem::new(ProblemCode::Unavailable, detail)
         } else {
             problem
         }
@@ -233,7 +233,7 @@ impl WithoutJob {
     /// Another version has written it, in the midst of a deployment perhaps.
     fn unreadable(name: &SubscriptionName) -> Self {
         let detail = "this subscription cannot be read; put it again";
-        Self { subscription: name.to_string(), problem: Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail) }
+        Self { subscription: name.to_string(), problem: Problem::new(ProblemCode::Internal, detail) }
     }
 }
 

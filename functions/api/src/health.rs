@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::Api;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::view::rfc3339;
 
 /// How long one look may take. All begin at once, so this is how long the slowest answer takes, and some milliseconds.
@@ -220,7 +220,7 @@ impl Watch {
         if problems.is_empty() {
             return Json(health).into_response();
         }
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, problems.join("; "));
+        let problem = Problem::new(ProblemCode::Unavailable, problems.join("; "));
         let mut response = (StatusCode::SERVICE_UNAVAILABLE, Json(Unwell { problem, health })).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(FRESH.as_secs()));

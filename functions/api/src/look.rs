@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use shared::id::JobId;
 use shared::invalid::InvalidField;
-use shared::job::Job;
+use shared::job::{Job, Status};
 use shared::submission::parse_time;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -19,7 +19,7 @@ use crate::bulk::{Filter, Found, find};
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::then::JobThen;
-use crate::view::{EventView, JobSummary, JobView, StatusName, history};
+use crate::view::{EventView, JobSummary, JobView, history};
 
 /// The longest that a request may wait for a job's end, in seconds. The gateway gives up after 30.
 pub const LONGEST_WAIT: u32 = 20;
@@ -123,9 +123,12 @@ const LONGEST_PAGE: u32 = 100;
 /// Failures are found without reading any other job. A job that was accepted or has changed in the last second or two may
 /// be missing; `GET /jobs/{id}` is never behind.
 #[utoipa::path(get, path = "/jobs", tag = "jobs", operation_id = "list_jobs",
-    params(("status" = Option<StatusName>, Query, description = "only with this status"),
+    params(("status" = Option<String>, Query, description = "only with this status, or with one of several: `failed,cancelled`",
+                pattern = "^(pending|processing|completed|failed|cancelled)(,(pending|processing|completed|failed|cancelled))*$"),
            ("type" = Option<String>, Query, description = "only of this type"),
            ("tag" = Option<String>, Query, description = "only with this tag"),
+           ("created_after" = Option<String>, Query, description = "only accepted after this time, in RFC 3339", format = DateTime),
+           ("created_before" = Option<String>, Query, description = "only accepted before this time, in RFC 3339", format = DateTime),
            ("limit" = Option<u32>, Query, description = "how many at most; 20 unless given", minimum = 1, maximum = 100),
            ("cursor" = Option<String>, Query, description = "where an earlier page ended: its `next_cursor`")),
     responses((status = 200, description = "The jobs", body = JobList)))]
@@ -134,12 +137,17 @@ pub async fn list(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Json<JobList>, Problem> {
-    let [status, job_type, tag, limit, cursor] =
-        parameters(&query, ["status", "type", "tag", "limit", "cursor"]).map_err(Problem::from)?;
+    let known = ["status", "type", "tag", "created_after", "created_before", "limit", "cursor"];
+    let [status, job_type, tag, created_after, created_before, limit, cursor] = parameters(&query, known)?;
     let limit = number("limit", limit.as_deref(), 1, LONGEST_PAGE)?.unwrap_or(20);
-    let statuses = status.map(|name| Filter::status("status", &name)).transpose()?.into_iter().collect();
-    let job_type = job_type.map(Filter::type_name);
-    let filter = Filter { statuses, job_type, tag, created_after: None, created_before: None };
+    let statuses = status.iter().flat_map(|names| names.split(','));
+    let filter = Filter {
+        statuses: statuses.map(|name| Filter::status("status", name, &Status::ALL)).collect::<Result<_, _>>()?,
+        job_type: job_type.map(|name| Filter::type_name("type", &name)).transpose()?,
+        tag,
+        created_after: created_after.map(|text| parse_time("created_after", &text)).transpose()?,
+        created_before: created_before.map(|text| parse_time("created_before", &text)).transpose()?,
+    };
     let cursor = cursor.map(|text| crate::bulk::read_cursor(&text)).transpose()?;
     let limit = usize::try_from(limit).map_err(|error| InvalidField::new("limit", error.to_string()))?;
     let Found { jobs, next } = find(&api, &caller, &filter, cursor, limit).await?;

@@ -14,7 +14,8 @@ use utoipa::{OpenApi, ToSchema};
 
 use crate::problem::Problem;
 use crate::{
-    act, batch, bulk, events, health, look, metrics, products, queue, schedules, stats, submit, subscriptions, why,
+    act, batch, bulk, delete, duplicate, events, health, look, metrics, products, queue, schedules, stats, submit,
+    subscriptions, why,
 };
 
 /// The document, as the last run of the test has left it.
@@ -41,7 +42,7 @@ pub async fn page() -> Response {
     paths(
         submit::submit, submit::submit_email, batch::submit_batch,
         look::list, look::show, look::events, why::why,
-        act::cancel, act::retry, act::reschedule, bulk::cancel_many, bulk::retry_many,
+        act::cancel, act::retry, act::reschedule, duplicate::duplicate, delete::delete, bulk::cancel_many, bulk::retry_many,
         queue::show, queue::pause, queue::resume,
         schedules::list, schedules::put, schedules::show, schedules::remove, schedules::pause, schedules::resume, schedules::run,
         events::publish, subscriptions::list, subscriptions::put, subscriptions::show, subscriptions::remove,
@@ -86,8 +87,8 @@ pub struct JobBody {
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// Words by which to find it, 10 at most.
-    #[schema(max_items = 10, required = false)]
-    tags: Vec<String>,
+    #[schema(max_items = 10)]
+    tags: Option<Vec<String>>,
     /// Who is told how it ended, by a `webhook-delivery` job. Not for such jobs themselves.
     #[schema(format = "uri", max_length = 2048)]
     callback_url: Option<String>,

@@ -22,7 +22,7 @@ use crate::Api;
 use crate::accept::{Accepted, IdempotencyKey, KEY_HEADER, announce, id_of, log_accepted, outcome};
 use crate::body::{BodyRead, IdRead, object};
 use crate::caller::Caller;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::request_id::RequestId;
 use crate::view::{maybe_rfc3339, rfc3339};
 
@@ -34,12 +34,26 @@ pub struct ProductBody {
     #[schema(min_length = 1, max_length = 200, example = "Lamp")]
     name: String,
     /// What it costs, in the smallest unit of its money.
-    #[schema(maximum = 9_007_199_254_740_991_i64, example = 1999)]
-    price: Option<u64>,
+    #[schema(value_type = Option<u64>, maximum = 9_007_199_254_740_991_i64, example = 1999)]
+    price: Option<f64>, // exact up to the highest price, and `1999.0` is a whole number, too
 }
 
 /// The greatest price: the greatest whole number that every JSON reader takes as it is.
 const HIGHEST_PRICE: u64 = (1 << 53) - 1;
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a double holds each whole number up to the highest price"
+)]
+fn whole_price(price: f64) -> Result<u64, InvalidField> {
+    if price.fract() == 0.0 && (0.0..=HIGHEST_PRICE as f64).contains(&price) {
+        Ok(price as u64)
+    } else {
+        Err(InvalidField::new("price", format!("must be a whole number from 0 to {HIGHEST_PRICE}")))
+    }
+}
 
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 200;
@@ -92,9 +106,7 @@ pub async fn create(
     if !(1..=LONGEST_NAME).contains(&name.chars().count()) {
         return Err(InvalidField::new("name", format!("must be 1 to {LONGEST_NAME} characters long")).into());
     }
-    if price.is_some_and(|price| price > HIGHEST_PRICE) {
-        return Err(InvalidField::new("price", format!("must be at most {HIGHEST_PRICE}")).into());
-    }
+    let price = price.map(whole_price).transpose()?;
     let key = IdempotencyKey::from_headers(&headers)?.map(|key| key.within("product"));
     let now = api.clock.now();
     api.quota.take(&caller.tenant, 1, now).await?;
@@ -104,7 +116,7 @@ pub async fn create(
         Product { product_id, tenant: caller.tenant.clone(), name, price, created_at: now, processed_at: None };
 
     let payload = JsonText::of(&serde_json::json!({ "product_id": product_id }));
-    let payload = payload.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let payload = payload.map_err(|error| Problem::new(ProblemCode::Internal, error.to_string()))?;
     let own = format!("{:?} {:?}", product.name, product.price);
     let submission = Submission::plain(JobType::ProductProcessing, payload).together_with(own);
     let job = submission.into_job(job_id, caller.tenant.clone(), now, request_id.origin(&headers));
@@ -134,10 +146,10 @@ pub async fn show(
     id: IdRead,
 ) -> Result<Json<ProductView>, Problem> {
     let id = id.ok().and_then(|path| ProductId::parse(&path.0)).ok_or_else(|| {
-        Problem::field(StatusCode::BAD_REQUEST, &InvalidField::new("product_id", "must be a UUID with hyphens"))
+        Problem::field(ProblemCode::InvalidRequest, &InvalidField::new("product_id", "must be a UUID with hyphens"))
     })?;
     let product = api.products.find(&caller.tenant, id).await?;
-    let not_there = || Problem::new(StatusCode::NOT_FOUND, "there is no product with this id");
+    let not_there = || Problem::new(ProblemCode::NotFound, "there is no product with this id");
     let Product { product_id, tenant: _, name, price, created_at, processed_at } = product.ok_or_else(not_there)?;
     Ok(Json(ProductView { product_id, name, price, created_at, processed_at }))
 }

@@ -23,7 +23,7 @@ use crate::body::{BodyRead, IdRead, json_body};
 use crate::caller::Caller;
 use crate::named::{must_be_new, name_in, page, stored, unknown_cursor};
 use crate::openapi::JobBody;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::request_id::RequestId;
 use crate::submit::{Submitted, take_on};
 
@@ -199,14 +199,14 @@ pub async fn put(
         let there = api.schedules.list(&key.tenant, None, MOST_SCHEDULES).await?;
         if there.schedules.len() >= MOST_SCHEDULES {
             let detail = format!("there are {MOST_SCHEDULES} schedules already, which is the most");
-            return Err(Problem::new(StatusCode::CONFLICT, detail));
+            return Err(Problem::new(ProblemCode::LimitReached, detail));
         }
     }
     let must_be_new = must_be_new(&headers);
     let (is_new, schedule) = change(&api, &key, |there| match there {
         None => Ok(Some(Schedule::new(key.clone(), definition.clone(), now))),
         Some(_) if must_be_new => {
-            Err(Problem::new(StatusCode::PRECONDITION_FAILED, "there is a schedule of this name already"))
+            Err(Problem::new(ProblemCode::AlreadyExists, "there is a schedule of this name already"))
         }
         Some(there) => Ok(there.redefined(&definition, now)),
     })
@@ -334,7 +334,7 @@ async fn existing(api: &Api, key: &ScheduleKey) -> Result<Schedule, Problem> {
 }
 
 fn missing() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is no schedule of this name")
+    Problem::new(ProblemCode::NotFound, "there is no schedule of this name")
 }
 
 /// The most schedules of one tenant, or a few more if several are made at the same moment. All tenants' runs share the
@@ -364,7 +364,7 @@ async fn change(
             return Ok((there.is_none(), make_due_jobs(api, schedule).await));
         }
     }
-    Err(Problem::new(StatusCode::CONFLICT, "others are changing this schedule; look at it and try again"))
+    Err(Problem::new(ProblemCode::ConcurrentChange, "others are changing this schedule; look at it and try again"))
 }
 
 /// Makes the jobs of runs that are so near that the next sweep might come too late for them. Where that fails, it is

@@ -19,7 +19,7 @@ use crate::Api;
 use crate::body::{BodyRead, IdRead, json_body};
 use crate::caller::Caller;
 use crate::named::{must_be_new, name_in, page, stored, unknown_cursor};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 
 /// The routes of this file.
 pub fn routes() -> Router<Arc<Api>> {
@@ -167,7 +167,7 @@ pub async fn put(
             None => Subscription::new(key.clone(), definition.clone(), now),
             Some(_) if must_be_new => {
                 let problem = "there is a subscription of this name already";
-                return Err(Problem::new(StatusCode::PRECONDITION_FAILED, problem));
+                return Err(Problem::new(ProblemCode::AlreadyExists, problem));
             }
             Some(there) => match there.redefined(&definition, now) {
                 Some(subscription) => subscription,
@@ -184,7 +184,7 @@ pub async fn put(
             return Ok(stored(there.is_none(), path, SubscriptionView::from(&subscription)));
         }
     }
-    Err(Problem::new(StatusCode::CONFLICT, "others are changing this subscription; look at it and try again"))
+    Err(Problem::new(ProblemCode::ConcurrentChange, "others are changing this subscription; look at it and try again"))
 }
 
 /// How often a change is tried: between its read and its write somebody else may come.
@@ -198,7 +198,7 @@ async fn make_sure_of_room(api: &Api, subscription: &Subscription) -> Result<(),
         return Ok(());
     }
     let detail = format!("{event_type} has {MOST_PER_EVENT_TYPE} subscriptions, which is the most");
-    Err(Problem::new(StatusCode::CONFLICT, detail))
+    Err(Problem::new(ProblemCode::LimitReached, detail))
 }
 
 /// Look at a subscription
@@ -270,5 +270,5 @@ fn key(caller: &Caller, name: IdRead) -> Result<SubscriptionKey, Problem> {
 }
 
 fn missing() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is no subscription of this name")
+    Problem::new(ProblemCode::NotFound, "there is no subscription of this name")
 }

@@ -71,6 +71,9 @@ pub struct JobView {
     /// The words that it was tagged with.
     #[schema(value_type = Vec<String>)]
     tags: Vec<Tag>,
+    /// The job that it is a copy of.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    duplicate_of: Option<JobId>,
     /// The id of the request that submitted it.
     correlation_id: String,
     /// What it has cost so far.
@@ -271,6 +274,7 @@ impl JobView {
             cancel_requested,
             progress,
             tags: job.tags.clone(),
+            duplicate_of: job.duplicate_of,
             correlation_id: job.correlation_id.clone(),
             cost: ReceiptView::of(&Receipt::of(job)),
             history: history(&job.history),

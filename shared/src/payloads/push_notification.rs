@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(of(r#"{"to":"d","title":"t","body":"b","data":{"a":1,"a":2}}"#), "`payload.data.a` is given twice");
         assert_eq!(
             of(r#"{"to":"d","title":"t","body":"b","data":3}"#),
-            "`payload.data` does not fit: invalid type: integer `3`, expected a flat object"
+            "`payload.data` must be a flat object, not the number 3"
         );
         assert_eq!(of(r#"{"to":"d","title":"t","body":"b","icon":"x"}"#), "`payload.icon` is not a known field");
     }
