@@ -3,10 +3,12 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who started it")]
 
+mod aws_env;
 mod cloudformation;
 pub mod engine;
 mod environment;
 mod follow;
+mod foreign;
 mod functions;
 mod jobs_command;
 mod proxy;
@@ -14,7 +16,7 @@ pub mod python;
 mod stack;
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -53,6 +55,9 @@ pub struct Options {
     /// Where jobs, messages and logs are kept between runs
     #[arg(long, default_value = ".dray")]
     pub data_dir: PathBuf,
+    /// Another name by which the API may be called on this machine, as `host.docker.internal`; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
     /// For tests that come between the functions and the local AWS
     #[arg(skip)]
     pub detour: Option<Detour>,
@@ -102,7 +107,8 @@ async fn run_until_stopped(options: Options) -> anyhow::Result<()> {
         stack = Stack::start(&options, environment, listener, &|step| println!("{step}")) => stack?,
         () = stopped() => return Ok(()),
     };
-    println!("\nready: {}\n\n{}\n", stack.url(), first_steps(stack.url()));
+    let aws_env = options.data_dir.join(aws_env::FILE);
+    println!("\nready: {}\n\n{}\n", stack.url(), first_steps(stack.url(), &aws_env));
     let broken = tokio::select! {
         error = stack.broken() => Some(error),
         () = stopped() => None,
@@ -118,10 +124,12 @@ async fn bind(port: u16) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("port {port} is taken: give another with --port, or stop what listens there"))
 }
 
-fn first_steps(url: &str) -> String {
+fn first_steps(url: &str, aws_env: &Path) -> String {
+    let aws_env = aws_env.display();
     format!(
         "Try a first job:\n\n  curl -X POST {url}/jobs -H 'Content-Type: application/json' \\\n    \
          -d '{{\"type\":\"csv-generation\",\"payload\":{{\"name\":\"Alice\",\"score\":95}}}}'\n\n\
-         and look at it by its id:\n\n  curl {url}/jobs/<job_id>\n\nCtrl-C ends everything. What happens to jobs:"
+         and look at it by its id:\n\n  curl {url}/jobs/<job_id>\n\n\
+         The local AWS, for boto3 and the AWS CLI (docs/local-aws.md):\n\n  . {aws_env}\n\nCtrl-C ends everything. What happens to jobs:"
     )
 }
