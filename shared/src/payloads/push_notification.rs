@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Plain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Json::deserialize(deserializer)?;
         if value.as_str().starts_with(['{', '[']) {
-            return Err(D::Error::custom("it must be a text, a number, true, false or null"));
+            return Err(D::Error::custom("must be a text, a number, true, false or null"));
         }
         Ok(Self(value))
     }
@@ -129,7 +129,7 @@ mod tests {
         }
         assert_eq!(
             of(r#"{"to":"d","title":"t","body":"b","data":{"a":[1]}}"#),
-            "`payload.data.a` does not fit: it must be a text, a number, true, false or null"
+            "`payload.data.a` must be a text, a number, true, false or null"
         );
         assert_eq!(of(r#"{"to":"d","title":"t","body":"b","data":{"a":1,"a":2}}"#), "`payload.data.a` is given twice");
         assert_eq!(
