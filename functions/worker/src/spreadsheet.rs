@@ -49,7 +49,7 @@ fn is_plain_number(text: &str) -> bool {
     let Some(unsigned) = text.strip_prefix(['+', '-']) else { return false };
     let (digits, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
     let is_digits = |group: &str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
-    let digits = digits.strip_prefix(['.', ',']).unwrap_or(digits);
+    let digits = digits.strip_prefix('.').unwrap_or(digits);
     digits.split([' ', '.', ',']).all(is_digits) && is_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))
 }
 
