@@ -83,14 +83,14 @@ impl Payload for CsvGeneration {
         "description": "A flat object, which becomes key,value rows in its own order; or an array of flat objects, which becomes a table; or either of them in `rows`, beside options.",
         "anyOf": [
             { "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } },
-            { "type": "array", "minItems": 1, "items": {
-                "type": "object", "minProperties": 1, "additionalProperties": { "type": ["string", "number", "boolean", "null"] } } },
+            { "type": "array", "minItems": 1, "contains": { "minProperties": 1 }, "items": {
+                "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } } },
             { "type": "object", "required": ["rows"], "additionalProperties": false,
               "properties": {
                 "rows": { "anyOf": [
                     { "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } },
-                    { "type": "array", "minItems": 1, "items": {
-                        "type": "object", "minProperties": 1, "additionalProperties": { "type": ["string", "number", "boolean", "null"] } } } ] },
+                    { "type": "array", "minItems": 1, "contains": { "minProperties": 1 }, "items": {
+                        "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } } } ] },
                 "delimiter": { "description": "What stands between two cells; a comma unless given.", "enum": [",", ";", "\t", null] },
                 "bom": { "description": "Whether the file begins with a byte-order mark.", "type": ["boolean", "null"] },
                 "guard": { "description": "Whether what a spreadsheet would run as a formula is disarmed; as the deployment says unless given.", "type": ["boolean", "null"] } } }
