@@ -109,6 +109,8 @@ async fn bad_input_is_refused_by_name_and_nothing_is_stored() {
         ("a", body("0 * * * * *"), 422, "cron"),
         ("a", body("61 * * * *"), 422, "cron"),
         ("a", body("0 0 31 2 *"), 422, "cron"),
+        ("a", body("*/90 * * * *"), 422, "cron"),
+        ("a", body("@reboot"), 422, "cron"),
         ("a", with_zone("Mars/Olympus"), 422, "time_zone"),
         ("a", with_job("[]"), 422, "job"),
         ("a", with_job("{}"), 422, "job.type"),

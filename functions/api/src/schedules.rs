@@ -41,8 +41,8 @@ pub fn routes() -> Router<Arc<Api>> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes the body, which `Definition` reads")]
 pub struct ScheduleBody {
-    /// Minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily`, `@weekly`, `@monthly`,
-    /// `@yearly`.
+    /// Minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily` (`@midnight`), `@weekly`,
+    /// `@monthly`, `@yearly` (`@annually`).
     #[schema(max_length = 256, example = "30 9 * * MON-FRI")]
     cron: String,
     /// The IANA name of the time zone by whose clocks it runs; `UTC` unless given.
