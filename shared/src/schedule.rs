@@ -6,8 +6,8 @@ mod rule;
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::id::{JobId, Tenant};
@@ -34,10 +34,14 @@ pub struct Schedule {
     pub rule: Rule,
     /// The job of each run, as the body of `POST /jobs` says it.
     pub job: Json,
+    /// What becomes of a run while the job of the last one has not ended.
+    pub overlap: Overlap,
     /// Whether it runs.
     pub state: State,
-    /// The latest run that a job was made for; up to [`LOOK_AHEAD`] ahead of its time.
+    /// The latest run that a job was made for, or is being made for; up to [`LOOK_AHEAD`] ahead of its time.
     pub last_run: Option<Timestamp>,
+    /// The runs that were skipped because of [`Overlap::Skip`]; `None` if none was.
+    pub skips: Option<Skips>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its owner last changed it.
@@ -58,13 +62,46 @@ pub enum State {
     Paused,
 }
 
+/// What becomes of a run while the job of the schedule's last run has not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", rename_all = "lowercase")]
+pub enum Overlap {
+    /// Its job is made, and the two may run at once.
+    #[default]
+    Allow,
+    /// It is skipped: no job is made for it.
+    Skip,
+}
+
+impl TryFrom<String> for Overlap {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "allow" => Ok(Self::Allow),
+            "skip" => Ok(Self::Skip),
+            _ => Err("must be allow or skip"),
+        }
+    }
+}
+
+/// The runs that a schedule has skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skips {
+    /// How many.
+    pub count: u64,
+    /// The latest.
+    pub last_at: Timestamp,
+}
+
 /// The runs of one schedule whose jobs are to be made now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// When they run, earliest first; the first one may have been missed.
+    /// When they run, earliest first; the first one may have been missed. One at most if runs may be skipped: whether
+    /// the next one is depends on this one's job.
     pub runs: Vec<Timestamp>,
     /// How many runs before these were missed and are not made up for, as far as [`MOST_COUNTED`].
-    pub skipped: usize,
+    pub missed: usize,
     /// The run after these.
     pub next_at: Option<Timestamp>,
 }
@@ -72,22 +109,23 @@ pub struct Due {
 impl Schedule {
     /// A new schedule, made at `now`.
     pub fn new(key: ScheduleKey, definition: Definition, now: Timestamp) -> Self {
-        let Definition { rule, job } = definition;
+        let Definition { rule, job, overlap } = definition;
         let state = State::from_now_on(&rule, now);
-        Self { key, rule, job, state, last_run: None, created_at: now, updated_at: now, version: 1 }
+        let (last_run, skips) = (None, None);
+        Self { key, rule, job, overlap, state, last_run, skips, created_at: now, updated_at: now, version: 1 }
     }
 
     /// The schedule with another definition; `None` if it is the one that it has. What is paused stays paused, and as
     /// long as the rule is the same, no run is missed over it.
     pub fn redefined(&self, definition: &Definition, now: Timestamp) -> Option<Self> {
-        let Definition { rule, job } = definition.clone();
+        let Definition { rule, job, overlap } = definition.clone();
         let state = match self.state {
             State::Paused => State::Paused,
             State::Active { .. } if rule == self.rule => self.state,
             State::Active { .. } => State::from_now_on(&rule, now),
         };
-        let changes = rule != self.rule || job != self.job;
-        changes.then(|| Self { rule, job, ..self.changed_to(state, now) })
+        let changes = rule != self.rule || job != self.job || overlap != self.overlap;
+        changes.then(|| Self { rule, job, overlap, ..self.changed_to(state, now) })
     }
 
     /// The schedule, paused; `None` if it is already. Runs whose jobs have been made are not taken back.
@@ -121,15 +159,19 @@ impl Schedule {
     /// The runs whose jobs are to be made at `now`: of those that have been missed only the latest, and all that come
     /// within [`LOOK_AHEAD`].
     pub fn due(&self, now: Timestamp) -> Due {
-        let State::Active { next_at } = self.state else { return Due { runs: vec![], skipped: 0, next_at: None } };
-        let mut due = Due { runs: vec![], skipped: 0, next_at: Some(next_at) };
+        let State::Active { next_at } = self.state else { return Due { runs: vec![], missed: 0, next_at: None } };
+        let most = match self.overlap {
+            Overlap::Allow => usize::MAX,
+            Overlap::Skip => 1,
+        };
+        let mut due = Due { runs: vec![], missed: 0, next_at: Some(next_at) };
         if next_at <= now {
             let latest = self.rule.latest_until(next_at, now);
-            due.skipped = self.rule.count(next_at, latest);
+            due.missed = self.rule.count(next_at, latest);
             due.runs.push(latest);
             due.next_at = self.rule.next_after(latest);
         }
-        while let Some(run) = due.next_at.filter(|run| *run <= now + LOOK_AHEAD) {
+        while let Some(run) = due.next_at.filter(|run| due.runs.len() < most && *run <= now + LOOK_AHEAD) {
             due.runs.push(run);
             due.next_at = self.rule.next_after(run);
         }
@@ -139,9 +181,28 @@ impl Schedule {
     /// The schedule once the jobs of the runs that were due have been made.
     #[must_use]
     pub fn advanced(&self, due: &Due) -> Self {
-        let state = due.next_at.map_or(State::Paused, |next_at| State::Active { next_at });
         let last_run = due.runs.last().copied().or(self.last_run);
-        Self { state, last_run, version: self.version + 1, ..self.clone() }
+        Self { state: State::after(due), last_run, version: self.version + 1, ..self.clone() }
+    }
+
+    /// The schedule once it is decided that the job of `run`, which is due, shall be made. Until the job has been made
+    /// it stays due.
+    #[must_use]
+    pub fn decided(&self, run: Timestamp) -> Self {
+        Self { last_run: Some(run), version: self.version + 1, ..self.clone() }
+    }
+
+    /// Whether it is decided that the job of `run`, which is due, shall be made: nothing else does away with that.
+    pub fn has_decided(&self, run: Timestamp) -> bool {
+        self.last_run == Some(run)
+    }
+
+    /// The schedule once it is decided that `run`, the one that is due, is skipped.
+    #[must_use]
+    pub fn skipping(&self, run: Timestamp, due: &Due) -> Self {
+        let count = self.skips.map_or(0, |skips| skips.count) + 1;
+        let skips = Some(Skips { count, last_at: run });
+        Self { state: State::after(due), skips, version: self.version + 1, ..self.clone() }
     }
 
     /// The next `count` runs after `now`; none while it is paused.
@@ -160,7 +221,7 @@ impl Schedule {
     /// The job of one run, the same whoever makes it and how often, the times of its making aside.
     pub fn job_of(&self, run: Timestamp, now: Timestamp) -> Result<Job, Rejection> {
         let submission = self.submission(now)?.at(run);
-        let origin = Origin { correlation_id: format!("schedule/{}/{run}", self.key.name), traceparent: None };
+        let origin = Origin { correlation_id: self.key.correlation_id(run), traceparent: None };
         Ok(submission.into_job(self.key.job_id(run), self.key.tenant.clone(), now, origin))
     }
 }
@@ -169,6 +230,11 @@ impl State {
     /// The state of a schedule that runs from now on. A rule without any further run would be at rest.
     fn from_now_on(rule: &Rule, now: Timestamp) -> Self {
         rule.next_after(now).map_or(Self::Paused, |next_at| Self::Active { next_at })
+    }
+
+    /// The state once the runs that were due have been dealt with.
+    fn after(due: &Due) -> Self {
+        due.next_at.map_or(Self::Paused, |next_at| Self::Active { next_at })
     }
 }
 
@@ -187,6 +253,11 @@ impl ScheduleKey {
     pub fn job_id(&self, run: Timestamp) -> JobId {
         JobId::of_occurrence(&self.tenant, self.name.as_str(), run)
     }
+
+    /// What one run is called in the logs, and the correlation id of its job.
+    pub fn correlation_id(&self, run: Timestamp) -> String {
+        format!("schedule/{}/{run}", self.name)
+    }
 }
 
 /// What a schedule is called.
@@ -199,6 +270,8 @@ pub struct Definition {
     pub rule: Rule,
     /// The job of each run, as the body of `POST /jobs` says it.
     pub job: Json,
+    /// What becomes of a run while the job of the last one has not ended.
+    pub overlap: Overlap,
 }
 
 #[derive(Deserialize)]
@@ -206,13 +279,14 @@ pub struct Definition {
 struct Body<'a> {
     cron: String,
     time_zone: Option<String>,
+    overlap: Option<Overlap>,
     #[serde(borrow)]
     job: &'a RawValue,
 }
 
 impl Definition {
-    /// Reads the body of `PUT /schedules/{name}`: `{"cron", "job"}` and optionally `time_zone`. The job is checked as
-    /// if it were submitted at `now`.
+    /// Reads the body of `PUT /schedules/{name}`: `{"cron", "job"}` and optionally `time_zone` and `overlap`. The
+    /// job is checked as if it were submitted at `now`.
     pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Rejection> {
         let whole = well_formed(body)?;
         if !whole.starts_with('{') {
@@ -225,7 +299,7 @@ impl Definition {
             return Err(InvalidField::new("cron", problem).into());
         }
         check_job(body.job, now)?;
-        Ok(Self { rule, job: Json::from(body.job) })
+        Ok(Self { rule, job: Json::from(body.job), overlap: body.overlap.unwrap_or_default() })
     }
 }
 
@@ -254,6 +328,8 @@ fn check_job(job: &RawValue, now: Timestamp) -> Result<(), Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -294,6 +370,10 @@ mod tests {
             let job = JOB.replace("}}", &format!(r#"}},"{field}":"2027-06-01T00:00:00Z"}}"#));
             assert!(with("* * * * *", &job).starts_with(&format!("`job.{field}` is not for a scheduled job")), "{job}");
         }
+        let overlap = |overlap: &str| of(&format!(r#"{{"cron":"* * * * *","overlap":{overlap},"job":{JOB}}}"#));
+        assert_eq!(overlap("\"queue\""), "`overlap` must be allow or skip");
+        assert_eq!(overlap("\"Skip\""), "`overlap` must be allow or skip");
+        assert_eq!(overlap("true"), "`overlap` must be a string, not true");
         assert!(matches!(parse("{").expect_err("cut off"), Rejection::NotJson(_)));
     }
 
@@ -304,7 +384,25 @@ mod tests {
             definition.rule.time_zone().to_owned()
         };
         assert_eq!(zone(""), "UTC");
+        assert_eq!(zone(r#","time_zone":null"#), "UTC");
         assert_eq!(zone(r#","time_zone":"Asia/Kolkata""#), "Asia/Kolkata");
+    }
+
+    #[test]
+    fn runs_overlap_unless_the_schedule_says_otherwise() {
+        for (field, expected) in [
+            ("", Overlap::Allow),
+            (r#","overlap":null"#, Overlap::Allow),
+            (r#","overlap":"allow""#, Overlap::Allow),
+            (r#","overlap":"skip""#, Overlap::Skip),
+        ] {
+            let definition = parse(&format!(r#"{{"cron":"* * * * *","job":{JOB}{field}}}"#)).expect(field);
+            assert_eq!(definition.overlap, expected, "{field}");
+        }
+        assert_eq!(
+            serde_json::to_value([Overlap::Allow, Overlap::Skip]).expect("serialises"),
+            json!(["allow", "skip"])
+        );
     }
 
     #[test]
@@ -336,14 +434,14 @@ mod tests {
         let at = |minute: u32| time(NOW) + MINUTE * minute;
         assert_eq!(new.due_at(), Some(at(1) - LOOK_AHEAD));
         let due = new.due(time(NOW));
-        assert_eq!(due, Due { runs: vec![at(1)], skipped: 0, next_at: Some(at(2)) });
+        assert_eq!(due, Due { runs: vec![at(1)], missed: 0, next_at: Some(at(2)) });
         let advanced = new.advanced(&due);
         assert_eq!((advanced.last_run, advanced.due_at()), (Some(at(1)), Some(at(2) - LOOK_AHEAD)));
         assert_eq!((advanced.version, advanced.updated_at), (2, time(NOW)), "a change, but not its owner's");
         assert_eq!(advanced.advanced(&advanced.due(at(1))).version, 3);
         assert_eq!(advanced.due(time(NOW)).runs, [], "not again");
         assert_eq!(advanced.due(at(1)).runs, [at(2)]);
-        assert_eq!(advanced.due(at(3)), Due { runs: vec![at(3), at(4)], skipped: 1, next_at: Some(at(5)) });
+        assert_eq!(advanced.due(at(3)), Due { runs: vec![at(3), at(4)], missed: 1, next_at: Some(at(5)) });
     }
 
     #[test]
@@ -352,13 +450,35 @@ mod tests {
         let back = time("2027-01-17T12:34:56Z");
         let latest = time("2027-01-17T12:00:00Z");
         let next_at = Some(time("2027-01-17T13:00:00Z"));
-        assert_eq!(hourly.due(back), Due { runs: vec![latest], skipped: 51, next_at });
+        assert_eq!(hourly.due(back), Due { runs: vec![latest], missed: 51, next_at });
         let years_later = schedule("* * * * *").due(time("2031-01-01T00:00:30Z"));
         assert_eq!(
             years_later.runs,
             [time("2031-01-01T00:00:00Z"), time("2031-01-01T00:01:00Z"), time("2031-01-01T00:02:00Z")]
         );
-        assert_eq!(years_later.skipped, MOST_COUNTED, "counted no further");
+        assert_eq!(years_later.missed, MOST_COUNTED, "counted no further");
+    }
+
+    #[test]
+    fn runs_that_may_be_skipped_are_due_one_at_a_time() {
+        let skipping = Schedule { overlap: Overlap::Skip, ..schedule("* * * * *") };
+        let at = |minute: u32| time(NOW) + MINUTE * minute;
+        assert_eq!(skipping.due(at(1)), Due { runs: vec![at(1)], missed: 0, next_at: Some(at(2)) });
+        assert_eq!(skipping.due(at(3)), Due { runs: vec![at(3)], missed: 2, next_at: Some(at(4)) });
+
+        let due = skipping.due(time(NOW));
+        let decided = skipping.decided(at(1));
+        assert_eq!((decided.has_decided(at(1)), skipping.has_decided(at(1))), (true, false));
+        assert_eq!((decided.due(time(NOW)), decided.due_at()), (due.clone(), skipping.due_at()), "it stays due");
+        let advanced = decided.advanced(&due);
+        assert_eq!((advanced.last_run, advanced.state), (Some(at(1)), State::Active { next_at: at(2) }));
+
+        let once = advanced.skipping(at(2), &advanced.due(at(2)));
+        assert_eq!(once.skips, Some(Skips { count: 1, last_at: at(2) }));
+        assert_eq!((once.last_run, once.state), (Some(at(1)), State::Active { next_at: at(3) }), "it has had no run");
+        let twice = once.skipping(at(3), &once.due(at(3)));
+        assert_eq!(twice.skips, Some(Skips { count: 2, last_at: at(3) }));
+        assert_eq!((twice.version, twice.updated_at), (advanced.version + 2, time(NOW)), "changes, not its owner's");
     }
 
     #[test]
@@ -393,6 +513,9 @@ mod tests {
         let other_rule = hourly.redefined(&define("30 * * * *", JOB), late).expect("changed");
         assert_eq!(other_rule.state, State::Active { next_at: time("2027-01-15T09:30:00Z") });
         assert_eq!((other_rule.rule.cron(), &other_rule.job), ("30 * * * *", &hourly.job));
+        let skipping = Definition { overlap: Overlap::Skip, ..define("0 * * * *", JOB) };
+        let skipping = hourly.redefined(&skipping, late).expect("changed");
+        assert_eq!((skipping.overlap, skipping.state), (Overlap::Skip, hourly.state), "as another job does");
         let paused = hourly.paused(late).expect("it was not paused");
         let redefined = paused.redefined(&define("30 * * * *", JOB), late).expect("changed");
         assert_eq!(redefined.state, State::Paused);
