@@ -262,7 +262,7 @@ for line in sys.stdin:
         let mut python =
             command.args(["-c", READ]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
         let mut input = python.stdin.take().expect("piped");
-        let lines: String = messages.iter().map(|text| format!("{}\n", json!(text))).collect();
+        let lines = messages.iter().map(|text| format!("{}\n", json!(text))).collect::<Vec<_>>().concat();
         let writing = std::thread::spawn(move || input.write_all(lines.as_bytes()).expect("it reads"));
         let output = python.wait_with_output().expect("it ends");
         writing.join().expect("written");

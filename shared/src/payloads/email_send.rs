@@ -487,7 +487,7 @@ mod tests {
         ] {
             assert_eq!(refused(&format!(r#","headers":{headers}"#)), problem);
         }
-        let many: String = (0..21).map(|number| format!(r#","X-{number}":"1""#)).collect();
+        let many = (0..21).map(|number| format!(r#","X-{number}":"1""#)).collect::<Vec<_>>().concat();
         assert_eq!(refused(&format!(r#","headers":{{{}}}"#, &many[1..])), "`payload.headers` must be at most 20");
         let long = format!(r#","headers":{{"X-A":"{}"}}"#, "x".repeat(901));
         assert_eq!(refused(&long), "`payload.headers.X-A` must be one line of at most 900 bytes");
@@ -528,12 +528,12 @@ mod tests {
             let attachment = format!(r#","attachments":[{{"name":"a","file":"a","content_type":"{content_type}"}}]"#);
             assert_eq!(parse(&attachment).expect("fits").attachments[0].content_type.as_deref(), Some(content_type));
         }
-        let twice = vec![r#"{"name":"a","file":"a","content_id":"logo"}"#; 2].join(",");
+        let twice = [r#"{"name":"a","file":"a","content_id":"logo"}"#; 2].join(",");
         assert_eq!(
             refused(&format!(r#","html":"h","attachments":[{twice}]"#)),
             "`payload.attachments[1].content_id` is that of another attachment"
         );
-        let many = vec![r#"{"name":"a","file":"a"}"#; 11].join(",");
+        let many = [r#"{"name":"a","file":"a"}"#; 11].join(",");
         assert_eq!(refused(&format!(r#","attachments":[{many}]"#)), "`payload.attachments` must be at most 10");
     }
 }
