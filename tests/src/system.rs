@@ -89,11 +89,17 @@ pub async fn start(name: &str) -> (System, Stack) {
 impl System {
     /// Posts JSON to the API. Gives the status, whether the answer was a replay, and the body.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, bool, Value) {
-        let mut request = Client::new().post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        self.post_bytes(path, &headers, body.as_bytes().to_vec()).await
+    }
+
+    /// Posts a body with these headers alone.
+    pub async fn post_bytes(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (u16, bool, Value) {
+        let mut request = Client::new().post(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = request.body(body.to_owned()).send().await.expect("the API answers");
+        let answer = request.body(body).send().await.expect("the API answers");
         let replayed = answer.headers().contains_key("idempotent-replayed");
         (answer.status().as_u16(), replayed, answer.json().await.expect("JSON"))
     }

@@ -173,8 +173,9 @@ async fn a_compressed_body_is_as_long_as_what_is_in_it_and_must_be_whole() {
     let whole = gzip(ALICE.as_bytes());
     for broken in [&whole[..whole.len() - 9], &whole[..1], ALICE.as_bytes()] {
         let answer = world.post("/jobs", zipped, broken.to_vec()).await;
-        let told = (answer.status, &answer.body["code"]);
-        assert_eq!(told, (StatusCode::BAD_REQUEST, &json!("invalid_request")), "{}", answer.body);
+        let told = (answer.status, &answer.body["code"], &answer.body["field"]);
+        let expected = (json!("unsupported_media_type"), json!("Content-Encoding"));
+        assert_eq!(told, (StatusCode::UNSUPPORTED_MEDIA_TYPE, &expected.0, &expected.1), "{}", answer.body);
     }
 }
 

@@ -19,6 +19,9 @@ pub type BodyRead = Result<Bytes, BytesRejection>;
 /// An id in the path, if it could be read.
 pub type IdRead = Result<Path<String>, PathRejection>;
 
+/// What the body of a compressed request calls itself, so that API Gateway hands it over as it is. Any `…+json` will do.
+const COMPRESSED_JSON: &str = "application/vnd.dray+json";
+
 /// The body, if it says that it is JSON and is not too long.
 pub fn json_body(headers: &HeaderMap, body: BodyRead) -> Result<Bytes, Problem> {
     json_body_up_to(LONGEST_BODY, headers, body)
@@ -37,10 +40,13 @@ pub fn json_body_up_to(longest: usize, headers: &HeaderMap, body: BodyRead) -> R
             let problem = format!("must be at most {longest} bytes long");
             Problem::field(ProblemCode::BodyTooLarge, &InvalidField::new("body", problem))
         }
-        _ => Problem::new(
-            ProblemCode::InvalidRequest,
-            "the body could not be read: it is not whole, or not what its Content-Encoding says",
-        ),
+        // Lambda hands over whole bodies: it is the compression. API Gateway takes `application/json` for text, and what
+        // is not UTF-8 in it is lost before it gets here.
+        _ => {
+            let problem = format!("must be gzip, whole, and together with Content-Type {COMPRESSED_JSON}");
+            let invalid = InvalidField::new("Content-Encoding", problem);
+            Problem::field(ProblemCode::UnsupportedMediaType, &invalid)
+        }
     })?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

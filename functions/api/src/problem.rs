@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 pub enum ProblemCode {
     /// 400: the body is not JSON.
     InvalidJson,
-    /// 400: the path, a header or the body's encoding cannot be read.
+    /// 400: the path or a header cannot be read.
     InvalidRequest,
     /// 401: no token or signature has been verified.
     Unauthenticated,

@@ -162,3 +162,16 @@ async fn the_schedule_brings_a_job_without_a_message_to_its_end() {
     let job = system.job_once(&id.to_string(), &ENDS, Duration::from_secs(150)).await;
     assert_eq!(job["status"], "completed", "{job}");
 }
+
+#[tokio::test]
+async fn a_compressed_request_survives_the_gateway_if_it_does_not_call_itself_text() {
+    let system = system();
+    let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, br#"{"type":"csv-generation","payload":{"a":"\u00fc"}}"#).expect("memory");
+    let body = encoder.finish().expect("memory");
+    for (content_type, status) in [("application/vnd.dray+json", 202), ("application/json", 415)] {
+        let headers = [("content-encoding", "gzip"), ("content-type", content_type)];
+        let (got, _, answer) = system.post_bytes("/jobs", &headers, body.clone()).await;
+        assert_eq!(got, status, "{content_type}: {answer}");
+    }
+}
