@@ -57,13 +57,13 @@ impl Payload for ImageThumbnail {
         "description": "A smaller picture of a PNG, JPEG or WebP picture, with the same proportions.",
         "type": "object", "required": ["source", "width", "height"], "additionalProperties": false,
         "properties": {
-            "source": { "description": "A file below the deployment's place for files; or the file itself.", "anyOf": [
+            "source": { "description": "A file below the deployment's place for files; or the file itself.", "oneOf": [
                 { "type": "string", "maxLength": 512, "pattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$" },
                 { "type": "object", "required": ["base64"], "additionalProperties": false,
                   "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } } ] },
             "width": { "description": "The most pixels across.", "type": "integer", "minimum": 1, "maximum": 2048 },
             "height": { "description": "The most pixels down.", "type": "integer", "minimum": 1, "maximum": 2048 },
-            "format": { "description": "Unless it is said, the picture's own.", "enum": ["png", "jpeg", "webp", null] }
+            "format": { "description": "Unless it is said, the picture's own.", "type": ["string", "null"], "enum": ["png", "jpeg", "webp", null] }
         }
     }"#;
     const EXAMPLE: &'static str = r#"{"source":"photos/cat.jpg","width":320,"height":240,"format":"webp"}"#;
