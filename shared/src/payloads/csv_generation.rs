@@ -83,7 +83,7 @@ impl Payload for CsvGeneration {
         "description": "A flat object, which becomes key,value rows in its own order; or an array of flat objects, which becomes a table; or either of them in `rows`, beside options.",
         "oneOf": [{ "$ref": "#/$defs/CsvFile" }, { "$ref": "#/$defs/CsvRows" }],
         "$defs": {
-            "CsvCell": { "type": ["string", "number", "boolean", "null"] },
+            "CsvCell": { "description": "A text, a number, true, false or null.", "if": {}, "then": { "type": ["string", "number", "boolean", "null"] } },
             "CsvObject": { "type": "object", "additionalProperties": { "$ref": "#/$defs/CsvCell" } },
             "CsvRow": { "type": "object", "minProperties": 1, "additionalProperties": { "$ref": "#/$defs/CsvCell" } },
             "CsvTable": { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/CsvRow" } },
@@ -91,8 +91,8 @@ impl Payload for CsvGeneration {
                 "anyOf": [{ "$ref": "#/$defs/CsvObject" }, { "$ref": "#/$defs/CsvTable" }] },
             "CsvFile": { "type": "object", "required": ["rows"], "additionalProperties": false, "properties": {
                 "rows": { "$ref": "#/$defs/CsvRows" },
-                "delimiter": { "description": "What stands between two cells; a comma unless given.",
-                    "type": ["string", "null"], "enum": [",", ";", "\t", null] },
+                "delimiter": { "description": "What stands between two cells: a comma, a semicolon or a tab; a comma unless given.",
+                    "type": ["string", "null"], "minLength": 1, "maxLength": 1, "pattern": "^[,;\\t]$" },
                 "bom": { "description": "Whether the file begins with a byte-order mark.", "type": ["boolean", "null"] },
                 "guard": { "description": "Whether what a spreadsheet would run as a formula is disarmed; as the deployment says unless given.",
                     "type": ["boolean", "null"] } } }
