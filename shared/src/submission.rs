@@ -562,7 +562,7 @@ mod tests {
         assert_eq!(of("3").expect_err("a number").to_string(), "`body` must be an object, or an array of objects");
         assert_eq!(
             of(r#"{"a":{}}"#).expect_err("not flat").to_string(),
-            "`a` does not fit: a cell is a text, a number, true, false or null"
+            "`a` must be a text, a number, true, false or null"
         );
         assert!(matches!(of("{").expect_err("cut off"), Rejection::NotJson(_)));
     }

@@ -479,7 +479,7 @@ mod tests {
             assert!(of(payload).is_ok(), "{payload}");
         }
         let nested = of(r#"{"a":{"b":1}}"#).expect_err("not flat").to_string();
-        assert!(nested.starts_with("`job.payload.a` does not fit"), "{nested}");
+        assert!(nested.starts_with("`job.payload.a` must be a text"), "{nested}");
         let tagged = define(r#"{"type":"csv-generation","payload":{"a":{}},"tags":["{{data}}"]}"#);
         assert!(tagged.expect_err("not flat").to_string().starts_with("`job.payload.a`"), "only its tags depend on it");
     }

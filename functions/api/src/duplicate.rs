@@ -30,7 +30,7 @@ use crate::view::JobStatus;
 pub struct DuplicateBody<'a> {
     /// Another payload, which must fit the job's type; the same unless given.
     #[serde(borrow)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     payload: Option<&'a RawValue>,
 }
 

@@ -11,8 +11,8 @@ use serde::Serialize;
 use shared::chain::Chain;
 use shared::id::JobId;
 use shared::json::Json as JsonText;
-use shared::schedule::{Definition, Schedule, ScheduleKey, ScheduleName, State as Activity};
-use shared::schedules::{announcement, make_jobs};
+use shared::schedule::{Definition, Overlap, Schedule, ScheduleKey, ScheduleName, State as Activity};
+use shared::schedules::{Decision, NotMade, announcement, decide, make_jobs};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -45,15 +45,28 @@ pub fn routes() -> Router<Arc<Api>> {
 }))]
 #[expect(dead_code, reason = "it describes the body, which `Definition` reads")]
 pub struct ScheduleBody {
-    /// Minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily`, `@weekly`, `@monthly`,
-    /// `@yearly`.
+    /// Minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily` (`@midnight`), `@weekly`,
+    /// `@monthly`, `@yearly` (`@annually`).
     #[schema(max_length = 256, example = "30 9 * * MON-FRI")]
     cron: String,
     /// The IANA name of the time zone by whose clocks it runs; `UTC` unless given.
     #[schema(example = "Europe/Berlin")]
     time_zone: Option<String>,
+    /// What becomes of a run while the job of the last one has not ended; `allow` unless given.
+    overlap: Option<OverlapName>,
     /// The job of each run, as in `POST /jobs`; without `delay_seconds`, `run_at` and `expires_at`.
     job: JobBody,
+}
+
+/// What becomes of a run while the job of the schedule's last run has not ended.
+#[derive(ToSchema)]
+#[schema(as = Overlap, rename_all = "lowercase")]
+#[expect(dead_code, reason = "names for the document")]
+pub enum OverlapName {
+    /// Its job is made, and the two may run at once.
+    Allow,
+    /// It is skipped: no job is made for it.
+    Skip,
 }
 
 /// A schedule. Times are RFC 3339 in UTC.
@@ -71,14 +84,21 @@ pub struct ScheduleView {
     /// The job of each run, as it was given.
     #[schema(value_type = Object)]
     job: JsonText,
+    /// What becomes of a run while the job of the last one has not ended.
+    #[schema(value_type = OverlapName)]
+    overlap: Overlap,
     /// Whether it is paused.
     paused: bool,
-    /// The next five runs; none while it is paused.
+    /// The next five runs; none while it is paused. Those of a schedule that skips may still be skipped.
     next_runs: Vec<String>,
     /// The latest run whose job has been made, which is up to 90 seconds ahead of its time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = RunView)]
     last_run: Option<RunView>,
+    /// The runs that were skipped; absent if none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = SkippedView)]
+    skipped: Option<SkippedView>,
     /// When it was made.
     #[schema(format = DateTime)]
     created_at: String,
@@ -96,6 +116,9 @@ pub struct ScheduleSummary {
     cron: String,
     /// By the clocks of which time zone.
     time_zone: String,
+    /// What becomes of a run while the job of the last one has not ended.
+    #[schema(value_type = OverlapName)]
+    overlap: Overlap,
     /// Whether it is paused.
     paused: bool,
     /// Absent while it is paused.
@@ -106,6 +129,10 @@ pub struct ScheduleSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = RunView)]
     last_run: Option<RunView>,
+    /// The runs that were skipped; absent if none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = SkippedView)]
+    skipped: Option<SkippedView>,
     /// When it was made.
     #[schema(format = DateTime)]
     created_at: String,
@@ -124,6 +151,17 @@ pub struct RunView {
     /// Its job, which can be looked at for 30 days after it has ended.
     #[schema(value_type = String, format = "uuid")]
     job_id: JobId,
+}
+
+/// The runs of a schedule that were skipped, because the job of the run before had not ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SkippedRuns)]
+pub struct SkippedView {
+    /// How many.
+    count: u64,
+    /// The time of the latest, as the schedule names it.
+    #[schema(format = DateTime)]
+    last_at: String,
 }
 
 /// Some schedules, by name.
@@ -146,9 +184,11 @@ impl ScheduleView {
             cron: schedule.rule.cron().to_owned(),
             time_zone: schedule.rule.time_zone().to_owned(),
             job: schedule.job.clone(),
+            overlap: schedule.overlap,
             paused: is_paused(schedule),
             next_runs: schedule.next_runs(now, RUNS_SHOWN).iter().map(Timestamp::to_string).collect(),
             last_run: RunView::latest_of(schedule),
+            skipped: SkippedView::of(schedule),
             created_at: schedule.created_at.to_string(),
             updated_at: schedule.updated_at.to_string(),
         }
@@ -161,9 +201,11 @@ impl ScheduleSummary {
             name: schedule.key.name.to_string(),
             cron: schedule.rule.cron().to_owned(),
             time_zone: schedule.rule.time_zone().to_owned(),
+            overlap: schedule.overlap,
             paused: is_paused(schedule),
             next_run: schedule.next_runs(now, 1).first().map(Timestamp::to_string),
             last_run: RunView::latest_of(schedule),
+            skipped: SkippedView::of(schedule),
             created_at: schedule.created_at.to_string(),
             updated_at: schedule.updated_at.to_string(),
         }
@@ -173,6 +215,12 @@ impl ScheduleSummary {
 impl RunView {
     fn latest_of(schedule: &Schedule) -> Option<Self> {
         schedule.last_run.map(|run| Self { at: run.to_string(), job_id: schedule.key.job_id(run) })
+    }
+}
+
+impl SkippedView {
+    fn of(schedule: &Schedule) -> Option<Self> {
+        schedule.skips.map(|skips| Self { count: skips.count, last_at: skips.last_at.to_string() })
     }
 }
 
@@ -312,7 +360,8 @@ pub async fn resume(
 
 /// Run a schedule's job now
 ///
-/// One job besides those of its runs, paused or not. With an `Idempotency-Key` repeating the request is safe.
+/// One job besides those of its runs, paused or not, and whatever it says of `overlap`. With an `Idempotency-Key`
+/// repeating the request is safe.
 #[utoipa::path(post, path = "/schedules/{name}/run", tag = "schedules", operation_id = "runSchedule",
     params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("workday-export")),
            ("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it makes no second job")),
@@ -376,20 +425,36 @@ async fn change(
 }
 
 /// Makes the jobs of runs that are so near that the next sweep might come too late for them. Where that fails, it is
-/// the sweeper's to do: the schedule is stored, and due.
+/// the sweeper's to do: the schedule is stored, and due. Gives the schedule as it is now.
 async fn make_due_jobs(api: &Api, schedule: Schedule) -> Schedule {
-    let now = api.clock.now();
-    let due = schedule.due(now);
-    if due.runs.is_empty() {
-        return schedule;
-    }
-    let made = match make_jobs(&schedule, &due, &*api.store, now).await {
-        Ok(made) => made,
+    match fire(api, &schedule).await {
+        Ok(moved_on) => moved_on.unwrap_or(schedule),
         Err(error) => {
             tracing::warn!(schedule = %schedule.key.name, error = %Chain(&error), "schedule.deferred");
-            return schedule;
+            schedule
         }
+    }
+}
+
+/// Gives the schedule once it has moved on; `None` if there is nothing to be done now.
+async fn fire(api: &Api, schedule: &Schedule) -> Result<Option<Schedule>, NotMade> {
+    let now = api.clock.now();
+    let (schedule, due) = match decide(schedule, &*api.schedules, &*api.store, now).await? {
+        Decision::Make { schedule, due } => (schedule, due),
+        Decision::Skip { schedule, due, unended } => {
+            for run in due.runs {
+                tracing::info!(
+                    schedule = %schedule.key.name,
+                    job.id = %unended,
+                    correlation_id = schedule.key.correlation_id(run),
+                    "schedule.skipped"
+                );
+            }
+            return Ok(Some(schedule));
+        }
+        Decision::Wait => return Ok(None),
     };
+    let made = make_jobs(&schedule, &due, &*api.store, now).await?;
     let unheard_of: Vec<_> = made.iter().map(|made| &made.job).filter(|job| announcement(job, now).is_some()).collect();
     announce_all(api, &unheard_of).await;
     for made in made.iter().filter(|made| made.is_new) {
@@ -403,12 +468,6 @@ async fn make_due_jobs(api: &Api, schedule: Schedule) -> Schedule {
         );
     }
     let advanced = schedule.advanced(&due);
-    match api.schedules.put_if_unchanged(&advanced, Some(&schedule)).await {
-        Ok(true) => advanced,
-        Ok(false) => schedule,
-        Err(error) => {
-            tracing::warn!(schedule = %schedule.key.name, error = %Chain(&error), "schedule.deferred");
-            schedule
-        }
-    }
+    let is_stored = api.schedules.put_if_unchanged(&advanced, Some(&schedule)).await?;
+    Ok(Some(if is_stored { advanced } else { schedule }))
 }

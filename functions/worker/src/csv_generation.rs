@@ -4,7 +4,7 @@ use indexmap::IndexSet;
 use shared::payloads::csv_generation::{CsvGeneration, Row, Table};
 
 use crate::job_types::Run;
-use crate::spreadsheet::{disarmed, disarmed_as_first};
+use crate::spreadsheet::{disarmed_as_first, disarmed_row};
 use crate::{Context, JobError};
 
 impl Run for CsvGeneration {
@@ -40,10 +40,11 @@ fn to_csv(csv: &CsvGeneration, guard: bool) -> Result<Vec<u8>, csv::Error> {
     let mut file = csv::WriterBuilder::new().delimiter(csv.delimiter.as_byte()).from_writer(start);
     for (number, record) in records.iter().enumerate() {
         if guard {
-            let cell = |(index, cell): (usize, &&str)| {
-                if (number, index) == (0, 0) { disarmed_as_first(cell) } else { disarmed(cell) }
-            };
-            file.write_record(record.iter().enumerate().map(cell))?;
+            let mut cells: Vec<_> = disarmed_row(record).collect();
+            if let (0, Some(first)) = (number, cells.first_mut()) {
+                *first = disarmed_as_first(record[0]);
+            }
+            file.write_record(cells)?;
         } else {
             file.write_record(record)?;
         }

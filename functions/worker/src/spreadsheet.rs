@@ -31,6 +31,14 @@ pub fn disarmed(cell: &str) -> String {
     disarmed
 }
 
+/// The cells of a row. Where one of them could be a call or a link, no number keeps its sign at the beginning: to a reader
+/// that was told another separator the row is one cell, and `-5,3*cmd|'/C calc'!A0` may be a formula where `,` is the
+/// decimal point.
+pub fn disarmed_row<'a>(cells: &'a [&str]) -> impl Iterator<Item = String> + 'a {
+    let may_call = cells.iter().any(|cell| cell.contains(['(', '|', '!']));
+    cells.iter().map(move |cell| if may_call && is_plain_number(cell) { format!("'{cell}") } else { disarmed(cell) })
+}
+
 /// The first cell of a file, which to Excel may say what separates the others: `sep=;`.
 pub fn disarmed_as_first(cell: &str) -> String {
     let start = cell.trim_start_matches(is_passed_over).get(..4);
@@ -40,7 +48,10 @@ pub fn disarmed_as_first(cell: &str) -> String {
 
 /// Whether a reader may pass it over in front of a formula: blanks, what is not seen, and the quotes around a cell.
 fn is_passed_over(character: char) -> bool {
-    let is_unseen = matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    // Default_Ignorable_Code_Point of Unicode, as far as it is likely in a text.
+    let is_unseen = matches!(character, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
     character.is_whitespace() || character.is_control() || is_unseen || character == '"'
 }
 
@@ -49,7 +60,7 @@ fn is_plain_number(text: &str) -> bool {
     let Some(unsigned) = text.strip_prefix(['+', '-']) else { return false };
     let (digits, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
     let is_digits = |group: &str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
-    let digits = digits.strip_prefix(['.', ',']).unwrap_or(digits);
+    let digits = digits.strip_prefix('.').unwrap_or(digits);
     digits.split([' ', '.', ',']).all(is_digits) && is_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))
 }
 
@@ -75,6 +86,7 @@ mod tests {
             (" \r =1", " \r '=1"),
             ("\u{feff}=1+1", "\u{feff}'=1+1"),
             ("\u{200b}\u{3000}\u{a0}=1", "\u{200b}\u{3000}\u{a0}'=1"),
+            ("\u{3164}\u{fe0f}\u{e0020}=1", "\u{3164}\u{fe0f}\u{e0020}'=1"),
             ("＝1+1", "'＝1+1"),
             ("＠SUM", "'＠SUM"),
             ("x;=1+1", "x;'=1+1"),
@@ -116,6 +128,12 @@ mod tests {
         ] {
             assert_eq!(disarmed(cell), cell);
         }
+    }
+
+    #[test]
+    fn a_number_beside_what_could_be_a_call_is_a_text() {
+        assert_eq!(disarmed_row(&["-5", "3*cmd|'/C calc'!A0"]).collect::<Vec<_>>(), ["'-5", "3*cmd|'/C calc'!A0"]);
+        assert_eq!(disarmed_row(&["-5", "Lunch"]).collect::<Vec<_>>(), ["-5", "Lunch"]);
     }
 
     #[test]

@@ -85,8 +85,7 @@ impl Payload for CsvGeneration {
         "$defs": {
             "CsvCell": { "description": "A text, a number, true, false or null.", "if": {}, "then": { "type": ["string", "number", "boolean", "null"] } },
             "CsvObject": { "type": "object", "additionalProperties": { "$ref": "#/$defs/CsvCell" } },
-            "CsvRow": { "type": "object", "minProperties": 1, "additionalProperties": { "$ref": "#/$defs/CsvCell" } },
-            "CsvTable": { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/CsvRow" } },
+            "CsvTable": { "type": "array", "minItems": 1, "contains": { "minProperties": 1 }, "items": { "$ref": "#/$defs/CsvObject" } },
             "CsvRows": { "description": "An object becomes a line for each of its fields, an array a line for each of its objects.",
                 "anyOf": [{ "$ref": "#/$defs/CsvObject" }, { "$ref": "#/$defs/CsvTable" }] },
             "CsvFile": { "type": "object", "required": ["rows"], "additionalProperties": false, "properties": {

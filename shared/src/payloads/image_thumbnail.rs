@@ -10,13 +10,12 @@ use crate::base64_text::Base64;
 use crate::files::FileName;
 use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
-use crate::json::Whole;
+use crate::json::{Whole, null_is_absent};
 
 /// The longest side that a thumbnail may have, in pixels.
 pub const LONGEST_SIDE: u32 = 2048;
 
-/// A picture, and how much room its smaller one may take. It keeps the picture's proportions and is never larger than
-/// it.
+/// A picture, and how much room its smaller one may take. It is never larger than the picture.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageThumbnail {
@@ -28,6 +27,27 @@ pub struct ImageThumbnail {
     pub height: Whole<1, LONGEST_SIDE>,
     /// What the thumbnail is written as; unless it is said, what the picture is.
     pub format: Option<PictureFormat>,
+    /// How it fills the room.
+    #[serde(default, deserialize_with = "null_is_absent")]
+    pub fit: Fit,
+    /// How good a JPEG is.
+    pub quality: Option<Whole<1, 100>>,
+    /// Whether a JPEG of which a part is missing is taken: what is missing is grey.
+    #[serde(default, deserialize_with = "null_is_absent")]
+    pub allow_incomplete: bool,
+}
+
+/// How a thumbnail fills the room that it may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// All of the picture, with its proportions; one side may stay shorter than the room.
+    #[default]
+    Contain,
+    /// The room is filled; what stands out at two edges is cut off.
+    Cover,
+    /// The middle of the picture in its own size; what stands out at the edges is cut off.
+    Crop,
 }
 
 /// Where a picture is.
@@ -54,7 +74,7 @@ pub enum PictureFormat {
 impl Payload for ImageThumbnail {
     const NAME: &'static str = "image-thumbnail";
     const SCHEMA: &'static str = r#"{
-        "description": "A smaller picture of a PNG, JPEG or WebP picture, with the same proportions.",
+        "description": "A smaller picture of a PNG, JPEG or WebP picture.",
         "type": "object", "required": ["source", "width", "height"], "additionalProperties": false,
         "properties": {
             "source": { "description": "A file below the deployment's place for files; or the file itself.", "oneOf": [
@@ -63,15 +83,25 @@ impl Payload for ImageThumbnail {
                   "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } } ] },
             "width": { "description": "The most pixels across.", "type": "integer", "minimum": 1, "maximum": 2048 },
             "height": { "description": "The most pixels down.", "type": "integer", "minimum": 1, "maximum": 2048 },
-            "format": { "description": "Unless it is said, the picture's own.", "type": ["string", "null"], "enum": ["png", "jpeg", "webp", null] }
-        }
+            "format": { "description": "Unless it is said, the picture's own.", "type": ["string", "null"], "enum": ["png", "jpeg", "webp", null] },
+            "fit": { "description": "contain: all of it, with its proportions; cover: the room is filled and what stands out cut off; crop: its middle, not made smaller.",
+                "type": ["string", "null"], "enum": ["contain", "cover", "crop", null] },
+            "quality": { "description": "How good a JPEG is; 85 unless given.", "type": ["integer", "null"], "minimum": 1, "maximum": 100 },
+            "allow_incomplete": { "description": "Whether a JPEG of which a part is missing is taken.", "type": ["boolean", "null"] }
+        },
+        "if": { "required": ["format"], "properties": { "format": { "enum": ["png", "webp"] } } },
+        "then": { "properties": { "quality": { "enum": [null] } } }
     }"#;
     const EXAMPLE: &'static str = r#"{"source":"photos/cat.jpg","width":320,"height":240,"format":"webp"}"#;
     /// Jobs of one batch open their pictures one after another.
     const TIMEOUT_SECONDS: u32 = 50;
 
     fn parse(json: &str) -> Result<Self, InvalidField> {
-        read_fields(json)
+        let thumbnail: Self = read_fields(json)?;
+        if thumbnail.quality.is_some() && thumbnail.format.is_some_and(|format| format != PictureFormat::Jpeg) {
+            return Err(InvalidField::new("quality", "is only for JPEG"));
+        }
+        Ok(thumbnail)
     }
 }
 
@@ -130,6 +160,16 @@ mod tests {
         assert_eq!(thumbnail.source, Picture::Sent(b"\x89PNG".to_vec()));
         assert_eq!(thumbnail.format, Some(PictureFormat::Webp));
         assert_eq!(format!("{:?}", thumbnail.source), "Sent(4 bytes)", "no log holds a picture");
+        let json = r#"{"source":{"base64":"data:image/png;base64,iVBO\r\nRw"},"width":1.0,"height":1,"fit":"cover","quality":40}"#;
+        let thumbnail = ImageThumbnail::parse(json).expect("fits");
+        assert_eq!(thumbnail.source, Picture::Sent(b"\x89PNG".to_vec()));
+        assert_eq!(
+            (thumbnail.fit, thumbnail.quality.map(Whole::get), thumbnail.allow_incomplete),
+            (Fit::Cover, Some(40), false)
+        );
+        let json =
+            r#"{"source":"a","width":1,"height":1,"format":null,"fit":null,"quality":null,"allow_incomplete":null}"#;
+        assert_eq!(ImageThumbnail::parse(json).expect("fits").fit, Fit::Contain);
     }
 
     #[test]
@@ -155,6 +195,10 @@ mod tests {
         );
         let format = of(r#"{"source":"a","width":1,"height":1,"format":"gif"}"#);
         assert_eq!(format, "`payload.format` must be one of png, jpeg, webp");
+        let with = |option: &str| of(&format!(r#"{{"source":"a","width":1,"height":1,"format":"png",{option}}}"#));
+        assert_eq!(with(r#""fit":"fill""#), "`payload.fit` must be one of contain, cover, crop");
+        assert_eq!(with(r#""quality":101"#), "`payload.quality` must be a whole number from 1 to 100");
+        assert_eq!(with(r#""quality":50"#), "`payload.quality` is only for JPEG");
         let source = of(r#"{"source":7,"width":1,"height":1}"#);
         let expected = "a file name, or an object with the file itself in `base64`";
         assert_eq!(source, format!("`payload.source` must be {expected}, not the number 7"));

@@ -15,8 +15,8 @@ use super::Document;
 /// The requests that may follow on an answer, as links (<https://spec.openapis.org/oas/v3.1.0#link-object>).
 const LINKS: &str = include_str!("links.json");
 
-/// How a key may look that names a request. Blanks around it would be stripped on the wire.
-const KEY: &str = "^[!-~]([ -~]*[!-~])?$";
+/// How a key may look that names a request: bare, or a string of RFC 9651. Blanks around it would be stripped on the wire.
+const KEY: &str = r#"^([!#-+\--~]([ -+\--~]{0,253}[!-+\--~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#;
 
 /// Where schemas are that have names.
 const SCHEMAS: &str = "#/components/schemas/";
@@ -200,7 +200,7 @@ fn say_how_parameters_look(path: &str, operation: &mut Value) {
             *schema = other;
         }
         if name == "Idempotency-Key" {
-            (schema["minLength"], schema["maxLength"], schema["pattern"]) = (json!(1), json!(255), json!(KEY));
+            schema["pattern"] = json!(KEY);
         }
         if name == "cursor" {
             schema["pattern"] = match path {
