@@ -85,7 +85,7 @@ struct FailedSubscription {
 /// yet gets one: those in `failed` that have been mended since, and those that have been made since. The others keep
 /// the job that they have.
 #[utoipa::path(post, path = "/events", tag = "events", operation_id = "publishEvent", request_body = EventBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice: the event's id, unless the body says it")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice, in double quotes if there is a comma in them: the event's id, unless the body says it")),
     responses((status = 202, description = "What has become of it", body = PublishedEvent)))]
 pub async fn publish(
     State(api): State<Arc<Api>>,

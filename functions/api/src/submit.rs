@@ -39,7 +39,7 @@ pub struct AcceptedJob {
 /// Once this is answered with 202 the job is stored and will be brought to its end. With an `Idempotency-Key` repeating
 /// the request is safe: the same key and body get the same answer.
 #[utoipa::path(post, path = "/jobs", tag = "jobs", operation_id = "submitJob", request_body = JobBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice; names this request, so that repeating it does not repeat the job"),
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice, in double quotes if there is a comma in them; names this request, so that repeating it does not repeat the job"),
            ("X-Request-Id" = Option<String>, Header, description = "your own id for this request; it is in the answer and follows the job into every log line")),
     responses((status = 202, description = "Accepted; `Location` is where to look at it", body = AcceptedJob,
         headers(("Location" = String), ("Idempotent-Replayed" = String, description = "`true` if an earlier request with this key made the job")))))]

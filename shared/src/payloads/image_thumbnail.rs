@@ -79,8 +79,7 @@ impl Payload for ImageThumbnail {
         "properties": {
             "source": { "description": "A file below the deployment's place for files; or the file itself.", "oneOf": [
                 { "type": "string", "maxLength": 512, "pattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$" },
-                { "type": "object", "required": ["base64"], "additionalProperties": false,
-                  "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } } ] },
+                { "$ref": "#/$defs/EmbeddedPicture" } ] },
             "width": { "description": "The most pixels across.", "type": "integer", "minimum": 1, "maximum": 2048 },
             "height": { "description": "The most pixels down.", "type": "integer", "minimum": 1, "maximum": 2048 },
             "format": { "description": "Unless it is said, the picture's own.", "type": ["string", "null"], "enum": ["png", "jpeg", "webp", null] },
@@ -90,7 +89,11 @@ impl Payload for ImageThumbnail {
             "allow_incomplete": { "description": "Whether a JPEG of which a part is missing is taken.", "type": ["boolean", "null"] }
         },
         "if": { "required": ["format"], "properties": { "format": { "enum": ["png", "webp"] } } },
-        "then": { "properties": { "quality": { "enum": [null] } } }
+        "then": { "properties": { "quality": { "enum": [null] } } },
+        "$defs": {
+            "EmbeddedPicture": { "type": "object", "required": ["base64"], "additionalProperties": false,
+                "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } }
+        }
     }"#;
     const EXAMPLE: &'static str = r#"{"source":"photos/cat.jpg","width":320,"height":240,"format":"webp"}"#;
     /// Jobs of one batch open their pictures one after another.
