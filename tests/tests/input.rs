@@ -63,7 +63,8 @@ fn no_request_of_the_document_is_left_out_here() {
         format!("{method} {path}")
     });
     let mut tried: Vec<_> = tried.collect();
-    (documented.sort_unstable(), tried.sort_unstable());
+    documented.sort_unstable();
+    tried.sort_unstable();
     assert_eq!(documented, tried);
 }
 
@@ -192,7 +193,7 @@ fn properties<'a>(document: &'a Value, schema: &'a Value, found: &mut Vec<(&'a s
         let required = schema["required"].as_array().is_some_and(|names| names.iter().any(|other| other == name));
         found.push((name, property, required));
     }
-    for part in ["allOf", "oneOf", "anyOf"].iter().flat_map(|word| schema[word].as_array()).flatten() {
+    for part in ["allOf", "oneOf", "anyOf"].iter().filter_map(|word| schema[word].as_array()).flatten() {
         properties(document, part, found);
     }
 }
@@ -205,7 +206,7 @@ fn kinds(document: &Value, schema: &Value) -> Vec<String> {
         Value::Array(kinds) => kinds.iter().filter_map(|kind| kind.as_str().map(str::to_owned)).collect(),
         _ => vec![],
     };
-    let parts = ["allOf", "oneOf", "anyOf"].iter().flat_map(|word| schema[word].as_array()).flatten();
+    let parts = ["allOf", "oneOf", "anyOf"].iter().filter_map(|word| schema[word].as_array()).flatten();
     own.into_iter().chain(parts.flat_map(|part| kinds(document, part))).collect()
 }
 

@@ -67,7 +67,8 @@ pub async fn duplicate(
     body: BodyRead,
 ) -> Result<Response, Problem> {
     let id = job_id(id)?;
-    let body = if body.as_ref().is_ok_and(|body| body.is_empty()) { None } else { Some(json_body(&headers, body)?) };
+    let body =
+        if body.as_ref().is_ok_and(axum::body::Bytes::is_empty) { None } else { Some(json_body(&headers, body)?) };
     let changes: DuplicateBody<'_> = match &body {
         None => DuplicateBody::default(),
         Some(body) => fields_of(shared::submission::well_formed(body)?)?,

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Message;
 use lettre::address::Envelope;
-use lettre::message::header::{ContentId, ContentType};
+use lettre::message::header::{ContentId, ContentTransferEncoding, ContentType};
 use lettre::message::{Mailbox, MultiPart, MultiPartBuilder, SinglePart};
 use serde::Serialize;
 use shared::id::JobId;
@@ -102,7 +102,7 @@ impl Frame<'_> {
         }
         message = message.raw_header(headers::text("Subject".to_owned(), subject)?);
         for (name, value) in own {
-            message = message.raw_header(headers::text(name, value)?);
+            message = message.raw_header(headers::text(name, value.trim_ascii().to_owned())?);
         }
         let (shown, attached): (Vec<_>, Vec<_>) =
             attachments.into_iter().zip(contents).partition(|(attachment, _)| attachment.content_id.is_some());
@@ -150,7 +150,10 @@ fn with_parts(mut parts: MultiPart, files: Vec<(Attachment, Vec<u8>)>) -> anyhow
             Some(id) => part.header(ContentId::from(format!("<{id}>"))),
             None => part,
         };
-        parts = parts.singlepart(part.header(content_type).body(content));
+        // Left to itself the library sends a file of ASCII as it is, with its own ends of lines: the file would arrive
+        // as another, and what comes after a lone CR or LF in it may be a command to the server.
+        let part = part.header(content_type).header(ContentTransferEncoding::Base64);
+        parts = parts.singlepart(part.body(content));
     }
     Ok(parts)
 }
@@ -160,13 +163,23 @@ mod tests {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
     use serde_json::{Value, json};
     use shared::job_type::Payload;
+    use shared::payloads::email_send::parse_address;
 
     use super::*;
 
     fn message(payload: &Value) -> Message {
-        let from: Mailbox = "Dray <dray@example.com>".parse().expect("an address");
+        message_from("Dray <dray@example.com>", payload)
+    }
+
+    fn message_from(from: &str, payload: &Value) -> Message {
+        let from = parse_address(from).expect("an address");
         let job_id: JobId = "01938e5c-7a00-7000-8000-000000000000".parse().expect("an id");
         let email = EmailSend::parse(&payload.to_string()).expect("fits");
         let frame = Frame { from: &from, job_id, date: Timestamp::from_millis(1_800_000_000_000) };
@@ -223,7 +236,7 @@ mod tests {
     /// What Python's reader makes of messages: a reader that we did not write, and that knows RFC 2047 and 2231.
     fn read_by_python(messages: &[String]) -> Vec<Value> {
         const READ: &str = r#"
-import email, email.header, email.policy, email.utils, json, re, sys
+import base64, email, email.header, email.policy, email.utils, json, re, sys
 
 def people(value):  # the policy's own reader puts blanks between the encoded words of a name
     decoded = lambda name: str(email.header.make_header(email.header.decode_header(name)))
@@ -241,15 +254,15 @@ for line in sys.stdin:
         "headers": {name: str(value) for name, value in message.items()},
         "defects": [str(defect) for part in message.walk() for defect in part.defects],
         "texts": [part.get_content() for part in parts if part.get_content_maintype() == "text"],
-        "files": [[part.get_filename(), part.get_content_type(), len(part.get_payload(decode=True))] for part in parts
-                  if part.get_filename()],
+        "files": [[part.get_filename(), part.get_content_type(), base64.b64encode(part.get_payload(decode=True)).decode()]
+                  for part in parts if part.get_filename()],
     }))
 "#;
         let mut command = Command::new("python3");
         let mut python =
             command.args(["-c", READ]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
         let mut input = python.stdin.take().expect("piped");
-        let lines: String = messages.iter().map(|text| format!("{}\n", json!(text))).collect();
+        let lines = messages.iter().map(|text| format!("{}\n", json!(text))).collect::<Vec<_>>().concat();
         let writing = std::thread::spawn(move || input.write_all(lines.as_bytes()).expect("it reads"));
         let output = python.wait_with_output().expect("it ends");
         writing.join().expect("written");
@@ -260,12 +273,14 @@ for line in sys.stdin:
         answers
     }
 
-    /// No line is longer than a mail server takes, no line end stands alone, and all is ASCII.
+    /// No line is longer than a mail server takes, or than one with an encoded word may be (RFC 2047, section 2), no line
+    /// end stands alone, and all is ASCII.
     fn check_lines(message: &str) {
         assert!(message.is_ascii());
         assert!(!message.replace("\r\n", "").contains(['\r', '\n', '\0']), "{message:?}");
         for line in message.split("\r\n") {
-            assert!(line.len() <= 998, "{} octets: {line}", line.len());
+            let most = if line.contains("=?utf-8?b?") { 76 } else { 998 };
+            assert!(line.len() <= most, "{} octets: {line}", line.len());
         }
     }
 
@@ -370,21 +385,155 @@ for line in sys.stdin:
             composed(&email(&json!({ "attachments": types, "html": "<img src='cid:logo'>" }))),
         ];
         let read = read_by_python(&messages);
-        let expected: Vec<_> = names.iter().map(|name| json!([name, "application/octet-stream", 5])).collect();
+        let expected: Vec<_> = names.iter().map(|name| json!([name, "application/octet-stream", "JVBERi0="])).collect();
         assert_eq!(read[0]["files"], json!(expected), "{}", messages[0]);
-        assert_eq!(read[1]["files"], json!([["logo.png", "image/png", 4]]));
+        assert_eq!(read[1]["files"], json!([["logo.png", "image/png", "iVBORw=="]]));
         assert!(messages[1].contains("Content-ID: <logo>\r\n"), "{}", messages[1]);
         for message in &messages {
             check_lines(message);
         }
     }
 
+    /// The library would send those of ASCII as they are.
+    #[test]
+    fn a_file_arrives_byte_for_byte_and_nothing_in_it_is_a_command() {
+        let contents: [&[u8]; 8] = [
+            b"hi\r.\r\nMAIL FROM:<evil@x>",
+            b"a,b\n.\n1,2\n",
+            b"a\0b",
+            b"\r",
+            b"trailing \t \r\n\r\n",
+            b"--files-01938e5c-7a00-7000-8000-000000000000--\r\n",
+            b"",
+            &[b'x'; 2_000],
+        ];
+        let encoded = contents.map(|content| STANDARD.encode(content));
+        for html in [Value::Null, json!("<img src='cid:logo'>")] {
+            let attachment = |content: &String| json!({ "name": "f", "content": content, "content_type": "text/csv" });
+            let mut attachments: Vec<_> = encoded.iter().map(attachment).collect();
+            if html.is_string() {
+                attachments[0]["content_id"] = json!("logo");
+            }
+            let message = composed(&email(&json!({ "html": html, "attachments": attachments })));
+            check_lines(&message);
+            assert!(!message.contains("MAIL FROM"), "{message}");
+            let expected: Vec<_> = encoded.iter().map(|content| json!(["f", "text/csv", content])).collect();
+            assert_eq!(read_by_python(&[message])[0]["files"], json!(expected));
+        }
+    }
+
+    #[test]
+    fn what_the_media_type_of_a_file_says_arrives_with_it() {
+        for content_type in ["text/csv; charset=utf-8", "text/calendar;method=REQUEST; charset=UTF-8", "image/svg+xml"]
+        {
+            let attachments = json!([{ "name": "f", "content": "YQ==", "content_type": content_type }]);
+            let message = composed(&email(&json!({ "attachments": attachments })));
+            let sent = message.to_ascii_lowercase().replace("\r\n ", " ");
+            let expected = format!("content-type: {}\r\n", content_type.to_ascii_lowercase());
+            assert!(sent.contains(&expected), "{expected} in {message}");
+        }
+    }
+
+    #[test]
+    fn any_sender_that_the_settings_take_can_send() {
+        for (from, name, address) in [
+            ("\"john doe\"@example.com", "", "\"john doe\"@example.com"),
+            ("Dray <dray@[127.0.0.1]>", "Dray", "dray@[127.0.0.1]"),
+            ("\"Grüße, \\\"Dray\\\"\" <dray@bücher.example>", "Grüße, \"Dray\"", "dray@xn--bcher-kva.example"),
+        ] {
+            let message = message_from(from, &email(&json!({})));
+            assert_eq!(message.envelope().from().map(ToString::to_string).as_deref(), Some(address));
+            let message = String::from_utf8(message.formatted()).expect("ASCII");
+            check_lines(&message);
+            assert_eq!(read_by_python(&[message])[0]["from"], json!([[name, address]]));
+        }
+    }
+
+    #[test]
+    fn names_that_look_encoded_only_together_do_not() {
+        let to = ["\"=?utf-8?q?a=0D=0ABcc:_e\" <a@example.com>", "b?= <b@example.com>"];
+        let message = composed(&email(&json!({ "to": to })));
+        assert!(!message.contains("=?utf-8?q?"), "{message}");
+        let expected = json!([["=?utf-8?q?a=0D=0ABcc:_e", "a@example.com"], ["b?=", "b@example.com"]]);
+        assert_eq!(read_by_python(&[message])[0]["to"], expected);
+    }
+
+    /// Texts up to a number of bytes, of what goes wrong elsewhere: blanks, quotes, half and whole encoded words, words
+    /// without end.
+    fn text(most: usize) -> impl Strategy<Value = String> {
+        let pieces: Vec<_> = r#"a|=?|?=|=?utf-8?q?=0D=0A?=|"|\|<|>|,|:|;|@|ü|日|🦀| |  "#.split('|').collect();
+        let pieces = prop::collection::vec(prop::sample::select(pieces), 0..40).prop_map(|pieces| pieces.concat());
+        prop_oneof![
+            3 => pieces,
+            1 => prop::string::string_regex(&format!("[a-z]{{0,{most}}}")).expect("a pattern"),
+            1 => "(([a-z]{1,12}|ü日) {1,3}){0,80}",
+            1 => "\\PC{0,250}",
+        ]
+        .prop_map(move |mut text| {
+            while text.len() > most {
+                text.pop();
+            }
+            text
+        })
+    }
+
+    #[test]
+    fn whatever_the_api_takes_arrives_as_it_was_given() {
+        let names = || prop::collection::vec(text(300), 1..4);
+        let content = prop::collection::vec(any::<u8>(), 0..300);
+        // Python strips blanks, quotes and angle brackets around the name of a file.
+        let file_name = "[a-zü日=?_%*' ;\"]{0,150}".prop_map(|middle| format!("a{middle}z"));
+        let payloads = (names(), names(), text(998), text(900), "[ -~\r\nü\t]{0,300}", file_name, content).prop_map(
+            |(to, cc, subject, value, body, file_name, content)| {
+                let named = |(index, name): (usize, &String)| {
+                    let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+                    format!("\"{name}\" <{index}.{}@example.com>", name.len())
+                };
+                email(&json!({
+                    "to": to.iter().enumerate().map(named).collect::<Vec<_>>(),
+                    "cc": cc.iter().enumerate().map(named).collect::<Vec<_>>(),
+                    "subject": subject, "headers": { "X-Own": value.trim_ascii() }, "body": body,
+                    "attachments": [{ "name": file_name, "content": STANDARD.encode(content) }],
+                }))
+            },
+        );
+        let mut runner = TestRunner::deterministic();
+        let payloads: Vec<_> = (0..300).map(|_| payloads.new_tree(&mut runner).expect("a payload").current()).collect();
+        let messages: Vec<_> = payloads.iter().map(composed).collect();
+        for (payload, (message, read)) in payloads.iter().zip(messages.iter().zip(read_by_python(&messages))) {
+            check_lines(message);
+            let email = EmailSend::parse(&payload.to_string()).expect("fits");
+            let people = |list: &[Mailbox]| {
+                let of = |one: &Mailbox| json!([one.name.as_deref().unwrap_or_default(), one.email.to_string()]);
+                Value::Array(list.iter().map(of).collect())
+            };
+            assert_eq!(read["to"], people(&email.to), "{message}");
+            assert_eq!(
+                (&read["subject"], &read["headers"]["X-Own"]),
+                (&json!(email.subject), &payload["headers"]["X-Own"])
+            );
+            let attachment = &payload["attachments"][0];
+            let files = json!([[attachment["name"], "application/octet-stream", attachment["content"]]]);
+            assert_eq!((&read["files"], &read["defects"]), (&files, &json!([])), "{message}");
+            let mut names: Vec<_> = read["names"].as_array().expect("names").iter().map(Value::as_str).collect();
+            names.sort_unstable();
+            let mut expected =
+                vec!["content-type", "date", "from", "message-id", "mime-version", "subject", "to", "x-own"];
+            expected.extend((!email.cc.is_empty()).then_some("cc"));
+            expected.sort_unstable();
+            assert_eq!(names, expected.into_iter().map(Some).collect::<Vec<_>>(), "{message}");
+        }
+    }
+
     #[test]
     fn ones_own_headers_arrive_as_they_were_given() {
         let long = format!("<https://example.com/{}>", "u".repeat(870));
-        let headers = json!({ "List-Unsubscribe": long, "X-Name": "Grüße", "X-Two": "a b", "List-Id": "news <news.example.com>" });
+        let two = format!("<https://example.com/{}>,  <mailto:u@example.com>", "u".repeat(60));
+        let headers = json!({ "List-Unsubscribe": long, "X-Name": "Grüße", "X-Two": "a b", "X-Blanks": two,
+            "List-Id": "news <news.example.com>" });
         let message = composed(&email(&json!({ "headers": headers })));
         check_lines(&message);
+        assert!(message.contains("\r\n <mailto:u@example.com>\r\n"), "a program can read it: {message}");
         let read = &read_by_python(&[message])[0]["headers"];
         for (name, value) in headers.as_object().expect("an object") {
             assert_eq!(&read[name], value);

@@ -4,7 +4,7 @@
 //! fits into the function's memory whatever its format makes of it; and one at a time, though a batch may hold ten.
 
 mod container;
-mod jpeg;
+mod entropy;
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -24,6 +24,7 @@ use shared::files::FileName;
 use shared::payloads::image_thumbnail::{Fit, ImageThumbnail, Picture, PictureFormat};
 use tokio::sync::Semaphore;
 
+use self::entropy::Flaw;
 use crate::job_types::Run;
 use crate::{Context, JobError};
 
@@ -129,12 +130,15 @@ fn make(file: &[u8], wanted: &ImageThumbnail) -> Result<Small, JobError> {
     let room = (wanted.width.get(), wanted.height.get());
     let room = if lies_on_its_side(orientation) { (room.1, room.0) } else { room };
     let own_size = (picture.width(), picture.height());
-    let size = match wanted.fit {
-        Fit::Contain => contain(own_size, room),
+    let (part, size) = match wanted.fit {
+        Fit::Contain => (own_size, contain(own_size, room)),
         Fit::Cover => cover(own_size, room),
-        Fit::Crop => own_size,
+        Fit::Crop => {
+            let part = (own_size.0.min(room.0), own_size.1.min(room.1));
+            (part, part)
+        }
     };
-    let mut picture = middle(shrink(picture, size), room);
+    let mut picture = shrink(middle(picture, part), size);
     let (profile, colour_profile) = match profile {
         Profile::Kept(profile) => (Some(profile), None),
         Profile::None => (None, None),
@@ -182,15 +186,26 @@ fn open(file: &[u8], format: PictureFormat, allow_incomplete: bool) -> Result<Op
         PictureFormat::Jpeg => ImageFormat::Jpeg,
         PictureFormat::Webp => ImageFormat::WebP,
     };
-    let whole = container::whole(file, format, MOST_PIXELS);
+    let missing = match (container::whole(file, format, MOST_PIXELS), format) {
+        (Some(_), ImageFormat::Jpeg) => match entropy::check(file, MOST_PIXELS) {
+            Ok(()) => None,
+            Err(Flaw::NotWhole(what)) => Some(what),
+            Err(Flaw::Unreadable(why)) => return Err(JobError::give_up("the image could not be read").detail(why)),
+            Err(Flaw::TooLarge) => return Err(JobError::give_up(TOO_LARGE)),
+        },
+        (Some(_), _) => None,
+        (None, _) => Some("a part of it is missing or damaged"),
+    };
     // Only a JPEG decoder goes on where there is nothing more to read.
-    let may_be_cut = allow_incomplete && format == ImageFormat::Jpeg;
-    let incomplete = whole.is_none() || (format == ImageFormat::Jpeg && !jpeg::is_complete(file));
-    if incomplete && !may_be_cut {
-        return Err(JobError::give_up("the image is not whole"));
+    match missing {
+        Some(what) if !allow_incomplete || format != ImageFormat::Jpeg => {
+            Err(JobError::give_up("the image is not whole").detail(what))
+        }
+        Some(_) | None => {
+            let image = container::whole(file, format, MOST_PIXELS).unwrap_or(file);
+            Ok(Opened { incomplete: missing.is_some(), ..decode(image, format)? })
+        }
     }
-    let opened = decode(whole.unwrap_or(file), format)?;
-    Ok(Opened { incomplete, ..opened })
 }
 
 fn decode(file: &[u8], format: ImageFormat) -> Result<Opened, JobError> {
@@ -216,8 +231,8 @@ fn decode(file: &[u8], format: ImageFormat) -> Result<Opened, JobError> {
             Profile::TooLong(profile)
         }
         Some(profile) if in_colour && is_for_rgb(&profile) => Profile::Kept(profile),
-        Some(_) if in_colour => Profile::ForOtherColours,
-        Some(_) | None => Profile::None, // grey is grey, all but exactly
+        Some(_) => Profile::ForOtherColours,
+        None => Profile::None,
     };
     Ok(Opened { picture, orientation, profile, incomplete: false })
 }
@@ -280,20 +295,24 @@ fn contain((width, height): (u32, u32), (most_width, most_height): (u32, u32)) -
     }
 }
 
-/// The smallest size with the proportions of `size` that covers `room`, and not larger than `size`.
-fn cover((width, height): (u32, u32), (room_width, room_height): (u32, u32)) -> (u32, u32) {
-    if width <= room_width || height <= room_height {
-        return (width, height);
+/// The largest part of a picture of `size` with the proportions of `room`, and how large that becomes. Nothing is
+/// enlarged. The part is cut out first: a long picture that only becomes as high as the room would be too wide for the
+/// memory.
+fn cover((width, height): (u32, u32), room: (u32, u32)) -> ((u32, u32), (u32, u32)) {
+    if width <= room.0 || height <= room.1 {
+        let part = (width.min(room.0), height.min(room.1));
+        return (part, part);
     }
-    // The side that is over by less decides; the other follows, rounded up.
     let follow = |side: u32, new: u32, old: u32| {
-        u32::try_from((u64::from(side) * u64::from(new)).div_ceil(old.into())).unwrap_or(u32::MAX)
+        let (side, new, old) = (u64::from(side), u64::from(new), u64::from(old));
+        u32::try_from((side * new + old / 2) / old).unwrap_or(u32::MAX)
     };
-    if u64::from(width) * u64::from(room_height) <= u64::from(height) * u64::from(room_width) {
-        (room_width, follow(height, room_width, width))
+    let part = if u64::from(width) * u64::from(room.1) <= u64::from(height) * u64::from(room.0) {
+        (width, follow(room.1, width, room.0))
     } else {
-        (follow(width, room_height, height), room_height)
-    }
+        (follow(room.0, height, room.1), height)
+    };
+    (part, room)
 }
 
 /// The middle of the picture, as much as there is room for.
@@ -523,11 +542,12 @@ mod tests {
     }
 
     /// Pictures of every kind that decoders tell apart, written by other programs (Pillow).
-    const KINDS: [(&str, &[u8], &[u8]); 6] = [
+    const KINDS: [(&str, &[u8], &[u8]); 7] = [
         ("baseline JPEG", include_bytes!("image_thumbnail/fixtures/baseline.jpg"), b"\xff\xd9"),
         ("progressive JPEG", include_bytes!("image_thumbnail/fixtures/progressive.jpg"), b"\xff\xd9"),
         ("JPEG with restarts", include_bytes!("image_thumbnail/fixtures/restarts.jpg"), b"\xff\xd9"),
         ("grey JPEG", include_bytes!("image_thumbnail/fixtures/grey.jpg"), b"\xff\xd9"),
+        ("CMYK JPEG", include_bytes!("image_thumbnail/fixtures/cmyk.jpg"), b"\xff\xd9"),
         ("lossy WebP", include_bytes!("image_thumbnail/fixtures/lossy.webp"), b""),
         ("interlaced PNG", include_bytes!("image_thumbnail/fixtures/interlaced.png"), b"\0\0\0\0IEND\xae\x42\x60\x82"),
     ];
@@ -535,7 +555,7 @@ mod tests {
     #[test]
     fn a_picture_of_which_a_part_is_missing_is_not_made_up_wherever_it_was_cut() {
         let wanted =
-            |allow: bool| serde_json::json!({ "width": 64, "height": 48, "format": "png", "allow_incomplete": allow });
+            |allow: bool| serde_json::json!({ "width": 77, "height": 53, "format": "png", "allow_incomplete": allow });
         for (kind, whole, end) in KINDS {
             let all = make_as(whole, wanted(false)).expect(kind);
             assert!(!all.incomplete, "{kind}");
@@ -589,6 +609,29 @@ mod tests {
     }
 
     #[test]
+    fn a_cover_is_cut_from_the_picture_and_never_enlarged() {
+        for (size, room, expected) in [
+            ((60, 40), (30, 30), ((40, 40), (30, 30))),
+            ((60, 40), (30, 10), ((60, 20), (30, 10))),
+            ((60, 40), (7, 30), ((9, 40), (7, 30))),
+            ((60, 40), (100, 10), ((60, 10), (60, 10))),
+            ((60, 40), (100, 100), ((60, 40), (60, 40))),
+            ((12_000, 2_600), (1, 2_048), ((1, 2_600), (1, 2_048))),
+        ] {
+            assert_eq!(cover(size, room), expected, "{size:?} {room:?}");
+        }
+        for size in [(1, 1), (1, 12_000), (12_000, 7), (333, 4_567), (12_000, 2_666)] {
+            for room in [(1, 1), (1, 2_048), (2_048, 3), (300, 2_048), (77, 77)] {
+                let (part, new) = cover(size, room);
+                assert!(
+                    part.0 <= size.0 && part.1 <= size.1 && part.0 >= new.0 && part.1 >= new.1,
+                    "{size:?} {room:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_better_jpeg_is_longer() {
         let file = file(noise(60, 40), PictureFormat::Png);
         let lengths = [1, 50, 85, 100].map(|quality| {
@@ -627,7 +670,7 @@ mod tests {
     /// The beginning of a PNG file that claims this size.
     fn bomb(width: u32, height: u32) -> Vec<u8> {
         let header = [width.to_be_bytes().as_slice(), &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
-        [b"\x89PNG\r\n\x1a\n".to_vec(), chunk(*b"IHDR", &header), chunk(*b"IDAT", b"x")].concat()
+        [b"\x89PNG\r\n\x1a\n".to_vec(), chunk(*b"IHDR", &header), chunk(*b"IDAT", b"x"), chunk(*b"IEND", b"")].concat()
     }
 
     fn chunk(name: [u8; 4], content: &[u8]) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Text that no spreadsheet runs as a formula.
 //!
-//! A cell that begins with `=`, `+`, `-` or `@` is one to Excel, LibreOffice and Google Sheets
+//! A cell that begins with `=`, `+`, `-` or `@` is one to Excel, `LibreOffice` and Google Sheets
 //! (<https://owasp.org/www-community/attacks/CSV_Injection>), and what begins a cell depends on the separator that the
 //! reader is told to use: to one that splits at `;`, a cell with `x;=1+1` in it is two, whatever the quotes around it,
 //! for quotes count only at the start of a cell. An apostrophe in front of the sign makes text of it.

@@ -37,6 +37,9 @@ const MOST_ATTACHMENTS: usize = 10;
 /// The longest name of an attachment, in characters.
 const LONGEST_FILE_NAME: usize = 200;
 
+/// The longest media type of an attachment, in bytes, parameters included.
+const LONGEST_MEDIA_TYPE: usize = 200;
+
 /// One e-mail. The sender is the deployment's own, not the payload's. No address stands in it twice.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,7 +84,7 @@ pub struct Attachment {
     pub content: Option<Base64>,
     /// Its name below the deployment's place for files: what another job has made, say.
     pub file: Option<FileName>,
-    /// Its media type; `application/octet-stream` unless given.
+    /// Its media type, which may have parameters; `application/octet-stream` unless given.
     pub content_type: Option<String>,
     /// By which `html` shows it: `<img src="cid:logo">`. It is no attachment then.
     pub content_id: Option<String>,
@@ -109,7 +112,7 @@ impl Payload for EmailSend {
             "headers": { "description": "Further headers, `List-Unsubscribe` say; none that the message itself is made of.",
                 "type": ["object", "null"], "maxProperties": 20,
                 "propertyNames": { "pattern": "^[A-Za-z0-9-]{1,76}$" },
-                "additionalProperties": { "type": "string", "maxLength": 900, "pattern": "^[ -~]*$" } },
+                "additionalProperties": { "type": "string", "maxLength": 900, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$" } },
             "attachments": { "description": "Files that go with it, 7 MiB together.", "type": ["array", "null"], "maxItems": 10,
                 "items": { "$ref": "#/$defs/EmailAttachment" } }
         },
@@ -122,8 +125,8 @@ impl Payload for EmailSend {
                     "content": { "description": "The file in base64, or as a data URI.", "type": ["string", "null"], "contentEncoding": "base64" },
                     "file": { "description": "Its name below the deployment's place for files.", "type": ["string", "null"],
                         "maxLength": 512, "pattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$" },
-                    "content_type": { "description": "Its media type.", "type": ["string", "null"],
-                        "pattern": "^(application|audio|font|image|model|text|video)/[A-Za-z0-9!#$&^_.+-]{1,100}$" },
+                    "content_type": { "description": "Its media type: `text/csv; charset=utf-8`.", "type": ["string", "null"], "maxLength": 200,
+                        "pattern": "^(application|audio|font|image|model|text|video)/[A-Za-z0-9!#$&^_.+-]{1,100}(; *[A-Za-z0-9!#$&^_.+-]{1,100}=[A-Za-z0-9!#$&^_.+-]{1,100})*$" },
                     "content_id": { "description": "By which `html` shows it: `cid:logo`.", "type": ["string", "null"],
                         "pattern": "^[A-Za-z0-9._@-]{1,100}$" } },
                 "if": { "required": ["content"], "properties": { "content": { "type": "string" } } },
@@ -159,9 +162,13 @@ impl Payload for EmailSend {
         if email.attachments.len() > MOST_ATTACHMENTS {
             return Err(InvalidField::new("attachments", format!("must be at most {MOST_ATTACHMENTS}")));
         }
+        let mut content_ids = HashSet::new();
         for (index, attachment) in email.attachments.iter().enumerate() {
             let place = format!("attachments[{index}]");
             attachment.check(email.html.is_some()).map_err(|invalid| invalid.within(&place))?;
+            if attachment.content_id.as_ref().is_some_and(|id| !content_ids.insert(id)) {
+                return Err(InvalidField::new("content_id", "is that of another attachment").within(&place));
+            }
         }
         Ok(email)
     }
@@ -248,7 +255,10 @@ impl Attachment {
             (None, None) => return Err(InvalidField::new("content", "or `file` is required")),
         }
         if self.content_type.as_deref().is_some_and(|text| !is_media_type(text)) {
-            let problem = "must be a media type such as application/pdf, without parameters; not multipart or message";
+            let problem = format!(
+                "must be a media type such as application/pdf or text/csv; charset=utf-8, not multipart or message, of at \
+                 most {LONGEST_MEDIA_TYPE} characters"
+            );
             return Err(InvalidField::new("content_type", problem));
         }
         let is_id = |text: &str| {
@@ -265,12 +275,21 @@ impl Attachment {
     }
 }
 
-/// RFC 6838, section 4.2; without the two kinds that must not be encoded in base64 (RFC 2045, section 6.4).
+/// RFC 6838, section 4.2, with parameters that need no quotes; without the two kinds that must not be encoded in base64
+/// (RFC 2045, section 6.4).
 fn is_media_type(text: &str) -> bool {
-    let Some((kind, name)) = text.split_once('/') else { return false };
+    let is_name = |text: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte);
+        (1..=100).contains(&text.len()) && text.bytes().all(plain)
+    };
+    let is_parameter = |text: &str| {
+        let parts = text.trim_start_matches(' ').split_once('=');
+        parts.is_some_and(|(name, value)| is_name(name) && is_name(value))
+    };
+    let mut parts = text.split(';');
+    let Some((kind, name)) = parts.next().and_then(|start| start.split_once('/')) else { return false };
     let known = ["application", "audio", "font", "image", "model", "text", "video"].contains(&kind);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte);
-    known && (1..=100).contains(&name.len()) && name.bytes().all(plain)
+    text.len() <= LONGEST_MEDIA_TYPE && known && is_name(name) && parts.all(is_parameter)
 }
 
 fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Mailbox>, D::Error> {
@@ -472,7 +491,7 @@ mod tests {
         ] {
             assert_eq!(refused(&format!(r#","headers":{headers}"#)), problem);
         }
-        let many: String = (0..21).map(|number| format!(r#","X-{number}":"1""#)).collect();
+        let many = (0..21).map(|number| format!(r#","X-{number}":"1""#)).collect::<Vec<_>>().concat();
         assert_eq!(refused(&format!(r#","headers":{{{}}}"#, &many[1..])), "`payload.headers` must be at most 20");
         let long = format!(r#","headers":{{"X-A":"{}"}}"#, "x".repeat(901));
         assert_eq!(refused(&long), "`payload.headers.X-A` must be one line of at most 900 bytes");
@@ -499,13 +518,26 @@ mod tests {
             (r#"{"name":"a","file":"a","content":"YQ=="}"#, "[0].file` and `content` cannot both be given"),
             (r#"{"name":"a","file":"a","content_type":"pdf"}"#, "[0].content_type` must be a media type such as"),
             (r#"{"name":"a","file":"a","content_type":"message/rfc822"}"#, "[0].content_type` must be a media type"),
+            (r#"{"name":"a","file":"a","content_type":"text/csv; charset"}"#, "[0].content_type` must be a media type"),
+            (r#"{"name":"a","file":"a","content_type":"text/csv;"}"#, "[0].content_type` must be a media type"),
+            (r#"{"name":"a","file":"a","content_type":"a/b\r\nBcc: c"}"#, "[0].content_type` must be a media type"),
             (r#"{"name":"a","file":"a","content_id":"logo"}"#, "[0].content_id` is for what `html` shows"),
             (r#"{"name":"a","file":"a","content_id":"<a>"}"#, "[0].content_id` must be 1 to 100 letters"),
         ] {
             let told = refused(&format!(r#","attachments":[{attachment}]"#));
             assert!(told.starts_with(&format!("`payload.attachments{problem}")), "{told}");
         }
-        let many = vec![r#"{"name":"a","file":"a"}"#; 11].join(",");
+        for content_type in ["text/csv; charset=utf-8", "text/calendar;method=REQUEST;  charset=utf-8", "image/svg+xml"]
+        {
+            let attachment = format!(r#","attachments":[{{"name":"a","file":"a","content_type":"{content_type}"}}]"#);
+            assert_eq!(parse(&attachment).expect("fits").attachments[0].content_type.as_deref(), Some(content_type));
+        }
+        let twice = [r#"{"name":"a","file":"a","content_id":"logo"}"#; 2].join(",");
+        assert_eq!(
+            refused(&format!(r#","html":"h","attachments":[{twice}]"#)),
+            "`payload.attachments[1].content_id` is that of another attachment"
+        );
+        let many = [r#"{"name":"a","file":"a"}"#; 11].join(",");
         assert_eq!(refused(&format!(r#","attachments":[{many}]"#)), "`payload.attachments` must be at most 10");
     }
 }

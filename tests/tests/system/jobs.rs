@@ -77,7 +77,11 @@ async fn a_real_mail_server_takes_what_the_api_takes() {
         "to": to[..30], "cc": to[30..49], "bcc": ["bcc@limits.example", "BCC@limits.example"], "subject": "x".repeat(998),
         "reply_to": "ada@bücher.example", "body": "hi\r.\r\nMAIL FROM:<evil@x>\r\n", "html": "x".repeat(2000),
         "headers": { "List-Unsubscribe": "<https://example.com/u>" },
-        "attachments": [{ "name": "Rechnung ü.pdf", "content": "JVBERi0=" }],
+        "attachments": [
+            { "name": "Rechnung ü.pdf", "content": "JVBERi0=" },
+            // "hi\r.\r\nMAIL FROM:<evil@x>\n.\nx\0"
+            { "name": "lines.txt", "content": "aGkNLg0KTUFJTCBGUk9NOjxldmlsQHg+Ci4KeAA=", "content_type": "text/plain" },
+        ],
     });
     let (status, _, answer) = system.post("/jobs/email", &[], &email.to_string()).await;
     assert_eq!(status, 202, "{answer}");
@@ -89,6 +93,8 @@ async fn a_real_mail_server_takes_what_the_api_takes() {
     let message = taken[0]["message"].as_str().expect("text");
     assert!(message.contains("Reply-To: ada@xn--bcher-kva.example\r\n"), "{message}");
     assert!(message.contains("\r\n.\r\nMAIL FROM:<evil@x>\r\n"), "the text is all there: {message}");
+    assert!(message.contains("\r\naGkNLg0KTUFJTCBGUk9NOjxldmlsQHg+Ci4KeAA=\r\n"), "the file is too: {message}");
+    assert!(!message.replace("\r\n", "").contains(['\r', '\n', '\0']), "{message:?}");
     assert!(!message.contains("bcc@limits.example") && message.is_ascii(), "{message}");
 }
 

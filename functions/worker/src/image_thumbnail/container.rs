@@ -8,15 +8,38 @@ use image::ImageFormat;
 /// `most_pixels`.
 pub fn whole(file: &[u8], format: ImageFormat, most_pixels: u64) -> Option<&[u8]> {
     match format {
-        ImageFormat::Jpeg => Some(file), // see `jpeg`
+        ImageFormat::Jpeg => Some(file), // see `entropy`
         ImageFormat::WebP => {
             let size = usize::try_from(little_endian(file.get(4..8)?)).ok()?;
             let image = file.get(..size.checked_add(8)?)?;
             let chunks = image.get(12..)?;
             are_whole(chunks, most_pixels, Level::File).then_some(image)
         }
-        _ => Some(file), // the PNG decoder sees to it
+        _ => png_is_whole(file).then_some(file),
     }
+}
+
+/// Whether every chunk of a PNG file is there and as it was written, up to the last. The decoder passes over damage in
+/// chunks that it need not understand, which would make a picture opaque (`tRNS`).
+/// <https://www.w3.org/TR/png-3/#5Chunk-layout>
+fn png_is_whole(file: &[u8]) -> bool {
+    let mut rest = file.get(8..).unwrap_or_default();
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let Some(named_length) = usize::try_from(u32::from_be_bytes(*length)).ok().and_then(|l| l.checked_add(4))
+        else {
+            return false;
+        };
+        let Some((named, after)) = after.split_at_checked(named_length) else { return false };
+        let Some((checksum, after)) = after.split_first_chunk() else { return false };
+        if crc32fast::hash(named) != u32::from_be_bytes(*checksum) {
+            return false;
+        }
+        if named.starts_with(b"IEND") {
+            return true;
+        }
+        rest = after;
+    }
+    false
 }
 
 /// What chunks of a WebP file stand in.

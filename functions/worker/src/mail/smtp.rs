@@ -132,3 +132,35 @@ fn unsent(error: &SmtpError, recipient: Option<&Address>) -> JobError {
         None => JobError::retry("the mail server could not be reached").because(Chain(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_where_the_server_is_and_how_to_speak_to_it() {
+        let greeted_by = |name: &str| ClientId::Domain(name.to_owned());
+        let as_ada = || Some(Credentials::new("ada@example.com".to_owned(), "a:b/c".to_owned()));
+        for (url, port, tls, hello, credentials) in [
+            ("smtp://mail.example.com", 25, "none", ClientId::default(), None),
+            ("smtp://mail.example.com:2525/", 2525, "none", ClientId::default(), None),
+            ("smtp://mail.example.com/dray.example.com", 25, "none", greeted_by("dray.example.com"), None),
+            ("smtp://mail.example.com?tls=required", 587, "required", ClientId::default(), None),
+            ("smtp://mail.example.com:25?tls=opportunistic", 25, "opportunistic", ClientId::default(), None),
+            ("smtps://ada%40example.com:a%3Ab%2Fc@mail.example.com", 465, "wrapper", ClientId::default(), as_ada()),
+        ] {
+            let server = SmtpServer::at(url).expect(url);
+            let found = match &server.tls {
+                Tls::None => "none",
+                Tls::Opportunistic(_) => "opportunistic",
+                Tls::Required(_) => "required",
+                Tls::Wrapper(_) => "wrapper",
+            };
+            assert_eq!((server.host.as_str(), server.port, found), ("mail.example.com", port, tls), "{url}");
+            assert_eq!((server.hello, server.credentials), (hello, credentials), "{url}");
+        }
+        for url in ["mail.example.com", "http://mail.example.com", "smtp://mail.example.com?tls=perhaps"] {
+            assert!(SmtpServer::at(url).is_err(), "{url}");
+        }
+    }
+}

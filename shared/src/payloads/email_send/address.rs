@@ -1,5 +1,7 @@
 //! E-mail addresses as people write them, in the form that every mail server takes.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use lettre::Address;
 use lettre::message::Mailbox;
 
@@ -19,8 +21,11 @@ pub fn parse_address(text: &str) -> Result<Mailbox, String> {
     if !local_part.is_ascii() {
         return Err("must have only ASCII before its @: few mail servers deliver to other addresses".to_owned());
     }
-    let domain =
-        if domain.is_ascii() { domain.to_owned() } else { idna::domain_to_ascii_strict(domain).map_err(|_| none())? };
+    // Nothing in an address can be encoded, and some readers decode whatever looks so: a line end would be one to them.
+    if local_part.contains("=?") {
+        return Err("must not have `=?` before its @: to some mail programs an encoded word begins there".to_owned());
+    }
+    let domain = domain_in_ascii(domain).ok_or_else(none)?;
     let address = Address::new(plainest(local_part), domain).map_err(|_| none())?;
     let name = match name {
         None => None,
@@ -46,6 +51,23 @@ fn split(text: &str) -> Option<(Option<&str>, &str)> {
     })?;
     let name = before_end[..start].trim();
     Some((Some(name).filter(|name| !name.is_empty()), &before_end[start + 1..]))
+}
+
+/// The domain as DNS calls it, or an address in brackets (RFC 5321, section 4.1.3). The library takes more than that: an
+/// encoded word in the middle of a label, and anything between brackets.
+fn domain_in_ascii(domain: &str) -> Option<String> {
+    if let Some(literal) = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let is_address = match literal.strip_prefix("IPv6:") {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => literal.parse::<Ipv4Addr>().is_ok(),
+        };
+        return is_address.then(|| domain.to_owned());
+    }
+    if !domain.is_ascii() {
+        return idna::domain_to_ascii_strict(domain).ok();
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    domain.bytes().all(plain).then(|| domain.to_owned())
 }
 
 /// `"ada"` is `ada`, and no mail server needs the quotes.
@@ -82,6 +104,9 @@ mod tests {
             (r#""john"@example.com"#, None, "john@example.com"),
             ("a+b_c.d'e@sub.example.com", None, "a+b_c.d'e@sub.example.com"),
             ("ada@[127.0.0.1]", None, "ada@[127.0.0.1]"),
+            ("ada@[IPv6:2001:db8::1]", None, "ada@[IPv6:2001:db8::1]"),
+            ("ada@mail_1.example.com", None, "ada@mail_1.example.com"),
+            ("prvs=12?=ada@example.com", None, "prvs=12?=ada@example.com"),
         ] {
             let mailbox = parse_address(text).unwrap_or_else(|problem| panic!("{text}: {problem}"));
             assert_eq!((mailbox.name.as_deref(), mailbox.email.as_ref()), (name, address), "{text}");
@@ -112,6 +137,16 @@ mod tests {
             "grüße@example.com",
             "\"grüße\"@example.com",
             "Ada <grüße@example.com>",
+            "=?utf-8?q?a=0D=0ABcc=3A_e=40example.com?=@example.com",
+            "\"=?utf-8?q?a=0D=0ABcc:_e?=\"@example.com",
+            "Ada <=?x@example.com>",
+            "ada@x=?utf-8?q?=0D=0ABcc=3A_e?=x.example.com",
+            "ada@[=?utf-8?q?a?=]",
+            "ada@[127.0.0.1>,<b]",
+            "ada@[127.0.0.1.5]",
+            "ada@[IPv6:example]",
+            "ada@a!b%c.example.com",
+            "ada@::1",
             &format!("{}@example.com", "a".repeat(65)),
         ] {
             let problem = parse_address(text).expect_err(text);
