@@ -255,7 +255,9 @@ async fn what_is_optional_may_be_null_and_a_whole_number_may_have_a_point_as_the
         let policy = job_type.policy();
         let example: Value = serde_json::from_str(policy.example).expect("JSON");
         let body = json!({ "type": policy.name, "payload": example });
-        let schema = serde_json::from_str(policy.schema).expect("a schema");
+        let job = &document["components"]["schemas"]["NewJob"]["discriminator"]["mapping"][policy.name];
+        let job = document.pointer(&job.as_str().expect("a reference")[1..]).expect("is there");
+        let schema = job["properties"]["payload"].clone();
         places.push(("post".to_owned(), "/jobs".to_owned(), body, "/payload", schema));
     }
     for (method, path, body, pointer, schema) in &places {

@@ -137,6 +137,7 @@ pub fn read_cursor(text: &str) -> Result<Cursor, InvalidField> {
 
 /// What to do, and to which jobs.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = BulkCancel, example = json!({ "filter": { "tag": "march" }, "dry_run": true }))]
 #[serde(deny_unknown_fields)]
 pub struct BulkBody {
     /// Which jobs. Something must be said.
@@ -158,13 +159,15 @@ pub struct BulkBody {
 
 /// Which jobs. What is not said does not matter.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = CancelFilter)]
 #[serde(deny_unknown_fields)]
 struct FilterBody {
     /// With this status.
-    #[schema(value_type = Option<crate::view::StatusName>)]
+    #[schema(value_type = Option<crate::view::JobStatus>)]
     status: Option<String>,
     /// Of this type.
     #[serde(rename = "type")]
+    #[schema(value_type = Option<crate::openapi::JobTypeName>)]
     job_type: Option<String>,
     /// With this tag.
     tag: Option<String>,
@@ -181,7 +184,7 @@ const TIME_TO_ACT: Duration = Duration::from_secs(15);
 
 /// What was done.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BulkAnswer {
+pub struct BulkResult {
     /// Whether nothing was done and the jobs only counted.
     dry_run: bool,
     /// How many jobs of this page fit the filter.
@@ -197,14 +200,14 @@ pub struct BulkAnswer {
 /// Cancel all jobs that fit a filter
 ///
 /// Waiting jobs are cancelled, running ones asked to be. A page at a time: repeat it with `next_cursor` until that is null.
-#[utoipa::path(post, path = "/jobs/cancel", tag = "jobs", operation_id = "cancel_jobs", request_body = BulkBody,
-    responses((status = 200, description = "What was done", body = BulkAnswer)))]
+#[utoipa::path(post, path = "/jobs/cancel", tag = "jobs", operation_id = "cancelJobs", request_body = BulkBody,
+    responses((status = 200, description = "What was done", body = BulkResult)))]
 pub async fn cancel_many(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: BodyRead,
-) -> Result<Json<BulkAnswer>, Problem> {
+) -> Result<Json<BulkResult>, Problem> {
     let body: BulkBody = object(&headers, body, false)?;
     if body.per_second.is_some() {
         return Err(InvalidField::new("per_second", "is only for retrying").into());
@@ -229,14 +232,14 @@ pub async fn cancel_many(
 /// Try all failed jobs that fit a filter again
 ///
 /// Cancelled ones too, if the filter says so. A page at a time: repeat it with `next_cursor` until that is null.
-#[utoipa::path(post, path = "/jobs/retry", tag = "jobs", operation_id = "retry_jobs", request_body = BulkBody,
-    responses((status = 200, description = "What was done", body = BulkAnswer)))]
+#[utoipa::path(post, path = "/jobs/retry", tag = "jobs", operation_id = "retryJobs", request_body = BulkBody,
+    responses((status = 200, description = "What was done", body = BulkResult)))]
 pub async fn retry_many(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: BodyRead,
-) -> Result<Json<BulkAnswer>, Problem> {
+) -> Result<Json<BulkResult>, Problem> {
     let body: BulkBody = object(&headers, body, false)?;
     let per_second = body.per_second.map(Whole::get);
     let plan = Plan::read(body, &[Status::Failed, Status::Cancelled], &[Status::Failed])?;
@@ -307,8 +310,8 @@ impl Plan {
         })
     }
 
-    fn answer(&self, found: &Found) -> BulkAnswer {
+    fn answer(&self, found: &Found) -> BulkResult {
         let next_cursor = found.next.as_ref().map(write_cursor);
-        BulkAnswer { dry_run: self.dry_run, matched: found.jobs.len(), changed: 0, skipped: 0, next_cursor }
+        BulkResult { dry_run: self.dry_run, matched: found.jobs.len(), changed: 0, skipped: 0, next_cursor }
     }
 }

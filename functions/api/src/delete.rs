@@ -31,7 +31,7 @@ use crate::request_id::RequestId;
 ///
 /// Its payload, result, error and history are gone at once. Its files are deleted by a `file-cleanup` job, which
 /// `Location` names; without it there was no file. Its idempotency key may make a new job from now on.
-#[utoipa::path(delete, path = "/jobs/{id}", tag = "jobs", operation_id = "delete_job",
+#[utoipa::path(delete, path = "/jobs/{id}", tag = "jobs", operation_id = "deleteJob",
     params(("id" = String, Path, description = "the job's id", format = "uuid")),
     responses((status = 204, description = "It is gone", headers(("Location" = Option<String>, description = "the job that deletes its files"))),
               (status = 409, description = "It has not ended: cancel it first", body = Problem, content_type = "application/problem+json")))]

@@ -21,25 +21,27 @@ use crate::caller::Caller;
 use crate::look::find_own;
 use crate::problem::Problem;
 use crate::request_id::RequestId;
+use crate::view::JobStatus;
 
 /// What is different in the copy.
 #[derive(Default, Deserialize, ToSchema)]
+#[schema(as = DuplicateOptions)]
 #[serde(deny_unknown_fields)]
 pub struct DuplicateBody<'a> {
     /// Another payload, which must fit the job's type; the same unless given.
     #[serde(borrow)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     payload: Option<&'a RawValue>,
 }
 
 /// A copy that was accepted.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Duplicated {
+pub struct DuplicatedJob {
     /// Its id.
     #[schema(value_type = String, format = "uuid")]
     job_id: JobId,
     /// `pending`, whatever has become of it since.
-    #[schema(value_type = String, example = "pending")]
+    #[schema(value_type = JobStatus)]
     status: Status,
     /// The job that it is a copy of.
     #[schema(value_type = String, format = "uuid")]
@@ -50,11 +52,11 @@ pub struct Duplicated {
 ///
 /// A new job with the type, the payload, the attempts, the timeout, the tags and the callback of this one, or with another
 /// payload, to be started at once. It names the job that it is a copy of, in whatever status that is, and costs quota.
-#[utoipa::path(post, path = "/jobs/{id}/duplicate", tag = "jobs", operation_id = "duplicate_job",
+#[utoipa::path(post, path = "/jobs/{id}/duplicate", tag = "jobs", operation_id = "duplicateJob",
     request_body(content = Option<DuplicateBody>),
     params(("id" = String, Path, description = "the job's id", format = "uuid"),
            ("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it makes no second copy")),
-    responses((status = 202, description = "Accepted; `Location` is where to look at it", body = Duplicated,
+    responses((status = 202, description = "Accepted; `Location` is where to look at it", body = DuplicatedJob,
         headers(("Location" = String), ("Idempotent-Replayed" = String, description = "`true` if an earlier request with this key made the copy")))))]
 pub async fn duplicate(
     State(api): State<Arc<Api>>,
@@ -79,6 +81,6 @@ pub async fn duplicate(
         accept(&api, &caller, submission, key.as_ref(), request_id.origin(&headers)).await?;
     let location = [(LOCATION, format!("/jobs/{copy}"))];
     let replayed = replayed.then_some([("idempotent-replayed", "true")]);
-    let answer = Duplicated { job_id: copy, status: Status::Pending, duplicate_of: id };
+    let answer = DuplicatedJob { job_id: copy, status: Status::Pending, duplicate_of: id };
     Ok((StatusCode::ACCEPTED, location, replayed, Json(answer)).into_response())
 }

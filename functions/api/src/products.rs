@@ -28,6 +28,7 @@ use crate::view::{maybe_rfc3339, rfc3339};
 
 /// A product to be stored.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewProduct)]
 #[serde(deny_unknown_fields)]
 pub struct ProductBody {
     /// What it is called, 1 to 200 characters.
@@ -60,7 +61,7 @@ const LONGEST_NAME: usize = 200;
 
 /// A product that was stored, and the job about it.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ProductCreated {
+pub struct CreatedProduct {
     /// The product.
     #[schema(value_type = String, format = "uuid")]
     product_id: ProductId,
@@ -71,6 +72,7 @@ pub struct ProductCreated {
 
 /// A product.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Product)]
 pub struct ProductView {
     /// Its id.
     #[schema(value_type = String, format = "uuid")]
@@ -92,9 +94,9 @@ pub struct ProductView {
 /// Store a product, and the job about it
 ///
 /// Both in one transaction: there is never one without the other.
-#[utoipa::path(post, path = "/products", tag = "products", operation_id = "create_product", request_body = ProductBody,
+#[utoipa::path(post, path = "/products", tag = "products", operation_id = "createProduct", request_body = ProductBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it makes no second product")),
-    responses((status = 202, description = "Both are stored, and the job is on its way", body = ProductCreated)))]
+    responses((status = 202, description = "Both are stored, and the job is on its way", body = CreatedProduct)))]
 pub async fn create(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
@@ -133,11 +135,11 @@ pub async fn create(
     }
     let location = [(LOCATION, format!("/products/{product_id}"))];
     let replayed = replayed.then_some([("idempotent-replayed", "true")]);
-    Ok((StatusCode::ACCEPTED, location, replayed, Json(ProductCreated { product_id, job_id: id })).into_response())
+    Ok((StatusCode::ACCEPTED, location, replayed, Json(CreatedProduct { product_id, job_id: id })).into_response())
 }
 
 /// A product, and when it was processed
-#[utoipa::path(get, path = "/products/{id}", tag = "products", operation_id = "show_product",
+#[utoipa::path(get, path = "/products/{id}", tag = "products", operation_id = "getProduct",
     params(("id" = String, Path, description = "the product's id", format = "uuid")),
     responses((status = 200, description = "The product", body = ProductView)))]
 pub async fn show(

@@ -25,7 +25,7 @@ use crate::named::{must_be_new, name_in, page, stored, unknown_cursor};
 use crate::openapi::JobBody;
 use crate::problem::{Problem, ProblemCode};
 use crate::request_id::RequestId;
-use crate::submit::{Submitted, take_on};
+use crate::submit::{AcceptedJob, take_on};
 
 /// The routes of this file.
 pub fn routes() -> Router<Arc<Api>> {
@@ -39,6 +39,10 @@ pub fn routes() -> Router<Arc<Api>> {
 
 /// What a schedule is to do.
 #[derive(ToSchema)]
+#[schema(as = NewSchedule, example = json!({
+    "cron": "30 9 * * MON-FRI", "time_zone": "Europe/Berlin",
+    "job": { "type": "csv-generation", "payload": { "name": "Alice", "score": 95 } }
+}))]
 #[expect(dead_code, reason = "it describes the body, which `Definition` reads")]
 pub struct ScheduleBody {
     /// Minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily` (`@midnight`), `@weekly`,
@@ -56,7 +60,7 @@ pub struct ScheduleBody {
 
 /// What becomes of a run while the job of the schedule's last run has not ended.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[schema(as = Overlap, rename_all = "lowercase")]
 #[expect(dead_code, reason = "names for the document")]
 pub enum OverlapName {
     /// Its job is made, and the two may run at once.
@@ -67,6 +71,7 @@ pub enum OverlapName {
 
 /// A schedule. Times are RFC 3339 in UTC.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Schedule)]
 pub struct ScheduleView {
     /// What it is called.
     name: String,
@@ -88,9 +93,11 @@ pub struct ScheduleView {
     next_runs: Vec<String>,
     /// The latest run whose job has been made, which is up to 90 seconds ahead of its time.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = RunView)]
     last_run: Option<RunView>,
     /// The runs that were skipped; absent if none was.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = SkippedView)]
     skipped: Option<SkippedView>,
     /// When it was made.
     #[schema(format = DateTime)]
@@ -115,14 +122,16 @@ pub struct ScheduleSummary {
     /// Whether it is paused.
     paused: bool,
     /// Absent while it is paused.
-    #[schema(format = DateTime)]
+    #[schema(value_type = String, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     next_run: Option<String>,
     /// The latest run whose job has been made.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = RunView)]
     last_run: Option<RunView>,
     /// The runs that were skipped; absent if none was.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = SkippedView)]
     skipped: Option<SkippedView>,
     /// When it was made.
     #[schema(format = DateTime)]
@@ -134,6 +143,7 @@ pub struct ScheduleSummary {
 
 /// A run of a schedule.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ScheduleRun)]
 pub struct RunView {
     /// The time that the schedule names.
     #[schema(format = DateTime)]
@@ -145,6 +155,7 @@ pub struct RunView {
 
 /// The runs of a schedule that were skipped, because the job of the run before had not ended.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SkippedRuns)]
 pub struct SkippedView {
     /// How many.
     count: u64,
@@ -155,7 +166,7 @@ pub struct SkippedView {
 
 /// Some schedules, by name.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SchedulesPage {
+pub struct ScheduleList {
     /// The schedules.
     schedules: Vec<ScheduleSummary>,
     /// To be given back as `cursor` for the next page; null on the last.
@@ -225,8 +236,8 @@ fn is_paused(schedule: &Schedule) -> bool {
 /// The job is checked at once, as if it were submitted. A schedule that is replaced by the same one stays as it is; one
 /// that is paused stays paused. Each run makes one job, however often the schedule is changed or made again in the
 /// meantime.
-#[utoipa::path(put, path = "/schedules/{name}", tag = "schedules", operation_id = "put_schedule", request_body = ScheduleBody,
-    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$"),
+#[utoipa::path(put, path = "/schedules/{name}", tag = "schedules", operation_id = "putSchedule", request_body = ScheduleBody,
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("workday-export")),
            ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no schedule of this name")),
     responses((status = 201, description = "It is new", body = ScheduleView, headers(("Location" = String))),
               (status = 200, description = "It was there before, and is like this now", body = ScheduleView)))]
@@ -260,8 +271,8 @@ pub async fn put(
 }
 
 /// Look at a schedule
-#[utoipa::path(get, path = "/schedules/{name}", tag = "schedules", operation_id = "show_schedule",
-    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+#[utoipa::path(get, path = "/schedules/{name}", tag = "schedules", operation_id = "getSchedule",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("workday-export"))),
     responses((status = 200, description = "The schedule and its next five runs", body = ScheduleView)))]
 pub async fn show(
     State(api): State<Arc<Api>>,
@@ -275,20 +286,20 @@ pub async fn show(
 /// List schedules
 ///
 /// By name. A schedule that was made or deleted in the last seconds may be missing.
-#[utoipa::path(get, path = "/schedules", tag = "schedules", operation_id = "list_schedules",
+#[utoipa::path(get, path = "/schedules", tag = "schedules", operation_id = "listSchedules",
     params(("limit" = Option<u32>, Query, description = "how many; 20 unless given", minimum = 1, maximum = 100),
            ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
-    responses((status = 200, description = "A page of schedules", body = SchedulesPage)))]
+    responses((status = 200, description = "A page of schedules", body = ScheduleList)))]
 pub async fn list(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     query: RawQuery,
-) -> Result<Json<SchedulesPage>, Problem> {
+) -> Result<Json<ScheduleList>, Problem> {
     let (limit, cursor) = page(&query)?;
     let after = cursor.as_deref().map(ScheduleName::parse).transpose().map_err(|_| unknown_cursor())?;
     let page = api.schedules.list(&caller.tenant, after.as_ref(), limit).await?;
     let now = api.clock.now();
-    Ok(Json(SchedulesPage {
+    Ok(Json(ScheduleList {
         schedules: page.schedules.iter().map(|schedule| ScheduleSummary::of(schedule, now)).collect(),
         next_cursor: page.next.map(String::from),
     }))
@@ -297,8 +308,8 @@ pub async fn list(
 /// Delete a schedule
 ///
 /// It makes no further jobs. Those that it has made stay, the one of a run in the next 90 seconds included.
-#[utoipa::path(delete, path = "/schedules/{name}", tag = "schedules", operation_id = "delete_schedule",
-    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+#[utoipa::path(delete, path = "/schedules/{name}", tag = "schedules", operation_id = "deleteSchedule",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("workday-export"))),
     responses((status = 204, description = "It is gone")))]
 pub async fn remove(
     State(api): State<Arc<Api>>,
@@ -316,8 +327,8 @@ pub async fn remove(
 /// Pause a schedule
 ///
 /// It makes no further jobs until it is resumed. The one of a run in the next 90 seconds may have been made already.
-#[utoipa::path(post, path = "/schedules/{name}/pause", tag = "schedules", operation_id = "pause_schedule",
-    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+#[utoipa::path(post, path = "/schedules/{name}/pause", tag = "schedules", operation_id = "pauseSchedule",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("workday-export"))),
     responses((status = 200, description = "It is paused", body = ScheduleView)))]
 pub async fn pause(
     State(api): State<Arc<Api>>,
@@ -333,8 +344,8 @@ pub async fn pause(
 /// Resume a paused schedule
 ///
 /// It runs from now on. What it would have run in the meantime is not made up for.
-#[utoipa::path(post, path = "/schedules/{name}/resume", tag = "schedules", operation_id = "resume_schedule",
-    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+#[utoipa::path(post, path = "/schedules/{name}/resume", tag = "schedules", operation_id = "resumeSchedule",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("workday-export"))),
     responses((status = 200, description = "It is not paused", body = ScheduleView)))]
 pub async fn resume(
     State(api): State<Arc<Api>>,
@@ -351,10 +362,10 @@ pub async fn resume(
 ///
 /// One job besides those of its runs, paused or not, and whatever it says of `overlap`. With an `Idempotency-Key`
 /// repeating the request is safe.
-#[utoipa::path(post, path = "/schedules/{name}/run", tag = "schedules", operation_id = "run_schedule",
-    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$"),
+#[utoipa::path(post, path = "/schedules/{name}/run", tag = "schedules", operation_id = "runSchedule",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("workday-export")),
            ("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it makes no second job")),
-    responses((status = 202, description = "Accepted; `Location` is where to look at it", body = Submitted,
+    responses((status = 202, description = "Accepted; `Location` is where to look at it", body = AcceptedJob,
         headers(("Location" = String)))))]
 pub async fn run(
     State(api): State<Arc<Api>>,

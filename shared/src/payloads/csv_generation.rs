@@ -81,20 +81,21 @@ impl Payload for CsvGeneration {
     const NAME: &'static str = "csv-generation";
     const SCHEMA: &'static str = r#"{
         "description": "A flat object, which becomes key,value rows in its own order; or an array of flat objects, which becomes a table; or either of them in `rows`, beside options.",
-        "anyOf": [
-            { "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } },
-            { "type": "array", "minItems": 1, "contains": { "minProperties": 1 }, "items": {
-                "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } } },
-            { "type": "object", "required": ["rows"], "additionalProperties": false,
-              "properties": {
-                "rows": { "anyOf": [
-                    { "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } },
-                    { "type": "array", "minItems": 1, "contains": { "minProperties": 1 }, "items": {
-                        "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } } } ] },
-                "delimiter": { "description": "What stands between two cells; a comma unless given.", "enum": [",", ";", "\t", null] },
+        "oneOf": [{ "$ref": "#/$defs/CsvFile" }, { "$ref": "#/$defs/CsvRows" }],
+        "$defs": {
+            "CsvCell": { "description": "A text, a number, true, false or null.", "if": {}, "then": { "type": ["string", "number", "boolean", "null"] } },
+            "CsvObject": { "type": "object", "additionalProperties": { "$ref": "#/$defs/CsvCell" } },
+            "CsvTable": { "type": "array", "minItems": 1, "contains": { "minProperties": 1 }, "items": { "$ref": "#/$defs/CsvObject" } },
+            "CsvRows": { "description": "An object becomes a line for each of its fields, an array a line for each of its objects.",
+                "anyOf": [{ "$ref": "#/$defs/CsvObject" }, { "$ref": "#/$defs/CsvTable" }] },
+            "CsvFile": { "type": "object", "required": ["rows"], "additionalProperties": false, "properties": {
+                "rows": { "$ref": "#/$defs/CsvRows" },
+                "delimiter": { "description": "What stands between two cells: a comma, a semicolon or a tab; a comma unless given.",
+                    "type": ["string", "null"], "minLength": 1, "maxLength": 1, "pattern": "^[,;\\t]$" },
                 "bom": { "description": "Whether the file begins with a byte-order mark.", "type": ["boolean", "null"] },
-                "guard": { "description": "Whether what a spreadsheet would run as a formula is disarmed; as the deployment says unless given.", "type": ["boolean", "null"] } } }
-        ]
+                "guard": { "description": "Whether what a spreadsheet would run as a formula is disarmed; as the deployment says unless given.",
+                    "type": ["boolean", "null"] } } }
+        }
     }"#;
     const EXAMPLE: &'static str = r#"{"name":"Alice","score":95}"#;
 

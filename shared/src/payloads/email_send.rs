@@ -96,13 +96,13 @@ impl Payload for EmailSend {
         "description": "One e-mail, to 50 addresses at most. The sender is the deployment's own.",
         "type": "object", "required": ["to", "subject", "body"], "additionalProperties": false,
         "properties": {
-            "to": { "description": "Who gets it: one address, or several.", "anyOf": [
+            "to": { "description": "Who gets it: one address, or several.", "oneOf": [
                 { "type": "string", "format": "email" },
                 { "type": "array", "minItems": 1, "maxItems": 50, "items": { "type": "string", "format": "email" } } ] },
-            "cc": { "description": "Who gets a copy that everyone sees.", "anyOf": [
+            "cc": { "description": "Who gets a copy that everyone sees.", "oneOf": [
                 { "type": ["string", "null"], "format": "email" },
                 { "type": "array", "maxItems": 50, "items": { "type": "string", "format": "email" } } ] },
-            "bcc": { "description": "Who gets a copy that nobody sees.", "anyOf": [
+            "bcc": { "description": "Who gets a copy that nobody sees.", "oneOf": [
                 { "type": ["string", "null"], "format": "email" },
                 { "type": "array", "maxItems": 50, "items": { "type": "string", "format": "email" } } ] },
             "reply_to": { "description": "Where an answer goes.", "type": ["string", "null"], "format": "email" },
@@ -114,20 +114,24 @@ impl Payload for EmailSend {
                 "propertyNames": { "pattern": "^[A-Za-z0-9-]{1,76}$" },
                 "additionalProperties": { "type": "string", "maxLength": 900, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$" } },
             "attachments": { "description": "Files that go with it, 7 MiB together.", "type": ["array", "null"], "maxItems": 10,
-                "items": { "type": "object", "required": ["name"], "additionalProperties": false,
-                    "properties": {
-                        "name": { "description": "What the reader sees it called.", "type": "string", "minLength": 1, "maxLength": 200,
-                            "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f/\\\\]+$" },
-                        "content": { "description": "The file in base64, or as a data URI.", "type": ["string", "null"], "contentEncoding": "base64" },
-                        "file": { "description": "Its name below the deployment's place for files.", "type": ["string", "null"],
-                            "maxLength": 512, "pattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$" },
-                        "content_type": { "description": "Its media type: `text/csv; charset=utf-8`.", "type": ["string", "null"], "maxLength": 200,
-                            "pattern": "^(application|audio|font|image|model|text|video)/[A-Za-z0-9!#$&^_.+-]{1,100}(; *[A-Za-z0-9!#$&^_.+-]{1,100}=[A-Za-z0-9!#$&^_.+-]{1,100})*$" },
-                        "content_id": { "description": "By which `html` shows it: `cid:logo`.", "type": ["string", "null"],
-                            "pattern": "^[A-Za-z0-9._@-]{1,100}$" } },
-                    "oneOf": [
-                        { "required": ["content"], "properties": { "content": { "type": "string" } } },
-                        { "required": ["file"], "properties": { "file": { "type": "string" } } } ] } }
+                "items": { "$ref": "#/$defs/EmailAttachment" } }
+        },
+        "$defs": {
+            "EmailAttachment": { "type": "object", "required": ["name"], "additionalProperties": false,
+                "description": "A file: either its `content` or a `file` of the deployment's.",
+                "properties": {
+                    "name": { "description": "What the reader sees it called.", "type": "string", "minLength": 1, "maxLength": 200,
+                        "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f/\\\\]+$" },
+                    "content": { "description": "The file in base64, or as a data URI.", "type": ["string", "null"], "contentEncoding": "base64" },
+                    "file": { "description": "Its name below the deployment's place for files.", "type": ["string", "null"],
+                        "maxLength": 512, "pattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$" },
+                    "content_type": { "description": "Its media type: `text/csv; charset=utf-8`.", "type": ["string", "null"], "maxLength": 200,
+                        "pattern": "^(application|audio|font|image|model|text|video)/[A-Za-z0-9!#$&^_.+-]{1,100}(; *[A-Za-z0-9!#$&^_.+-]{1,100}=[A-Za-z0-9!#$&^_.+-]{1,100})*$" },
+                    "content_id": { "description": "By which `html` shows it: `cid:logo`.", "type": ["string", "null"],
+                        "pattern": "^[A-Za-z0-9._@-]{1,100}$" } },
+                "if": { "required": ["content"], "properties": { "content": { "type": "string" } } },
+                "then": { "properties": { "file": { "enum": [null] } } },
+                "else": { "required": ["file"], "properties": { "file": { "type": "string" } } } }
         }
     }"#;
     const EXAMPLE: &'static str = r#"{"to":"ada@example.com","subject":"Hello","body":"Dear Ada"}"#;

@@ -35,10 +35,8 @@ impl Payload for FileCleanup {
                 "pattern": "^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?)?$" },
             "dry_run": { "description": "Only count them.", "type": ["boolean", "null"] }
         },
-        "anyOf": [
-            { "properties": { "older_than_days": { "minimum": 1 } } },
-            { "required": ["prefix"], "properties": { "prefix": { "type": "string", "minLength": 1 } } }
-        ]
+        "if": { "properties": { "older_than_days": { "maximum": 0 } } },
+        "then": { "required": ["prefix"], "properties": { "prefix": { "type": "string", "minLength": 1 } } }
     }"#;
     const EXAMPLE: &'static str = r#"{"older_than_days":30,"prefix":"reports/","dry_run":true}"#;
     const TIMEOUT_SECONDS: u32 = 50;

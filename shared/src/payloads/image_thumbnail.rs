@@ -77,20 +77,23 @@ impl Payload for ImageThumbnail {
         "description": "A smaller picture of a PNG, JPEG or WebP picture.",
         "type": "object", "required": ["source", "width", "height"], "additionalProperties": false,
         "properties": {
-            "source": { "description": "A file below the deployment's place for files; or the file itself.", "anyOf": [
+            "source": { "description": "A file below the deployment's place for files; or the file itself.", "oneOf": [
                 { "type": "string", "maxLength": 512, "pattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$" },
-                { "type": "object", "required": ["base64"], "additionalProperties": false,
-                  "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } } ] },
+                { "$ref": "#/$defs/EmbeddedPicture" } ] },
             "width": { "description": "The most pixels across.", "type": "integer", "minimum": 1, "maximum": 2048 },
             "height": { "description": "The most pixels down.", "type": "integer", "minimum": 1, "maximum": 2048 },
-            "format": { "description": "Unless it is said, the picture's own.", "enum": ["png", "jpeg", "webp", null] },
+            "format": { "description": "Unless it is said, the picture's own.", "type": ["string", "null"], "enum": ["png", "jpeg", "webp", null] },
             "fit": { "description": "contain: all of it, with its proportions; cover: the room is filled and what stands out cut off; crop: its middle, not made smaller.",
-                "enum": ["contain", "cover", "crop", null] },
+                "type": ["string", "null"], "enum": ["contain", "cover", "crop", null] },
             "quality": { "description": "How good a JPEG is; 85 unless given.", "type": ["integer", "null"], "minimum": 1, "maximum": 100 },
             "allow_incomplete": { "description": "Whether a JPEG of which a part is missing is taken.", "type": ["boolean", "null"] }
         },
-        "not": { "required": ["format", "quality"],
-            "properties": { "format": { "enum": ["png", "webp"] }, "quality": { "type": "integer" } } }
+        "if": { "required": ["format"], "properties": { "format": { "enum": ["png", "webp"] } } },
+        "then": { "properties": { "quality": { "enum": [null] } } },
+        "$defs": {
+            "EmbeddedPicture": { "type": "object", "required": ["base64"], "additionalProperties": false,
+                "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } }
+        }
     }"#;
     const EXAMPLE: &'static str = r#"{"source":"photos/cat.jpg","width":320,"height":240,"format":"webp"}"#;
     /// Jobs of one batch open their pictures one after another.

@@ -43,7 +43,8 @@ impl Payload for PushNotification {
             "title": { "type": "string" },
             "body": { "type": "string" },
             "data": { "description": "A flat object for the app.", "type": ["object", "null"],
-                "additionalProperties": { "type": ["string", "number", "boolean", "null"] } }
+                "additionalProperties": {
+                    "description": "A text, a number, true, false or null.", "if": {}, "then": { "type": ["string", "number", "boolean", "null"] } } }
         }
     }"#;
     const EXAMPLE: &'static str = r#"{"to":"orders","title":"Shipped","body":"Order 7 is on its way"}"#;

@@ -50,13 +50,9 @@ impl Payload for ReportGeneration {
             "from": { "type": ["string", "null"], "format": "date-time" },
             "to": { "type": ["string", "null"], "format": "date-time" }
         },
-        "oneOf": [
-            { "required": ["last_hours"], "properties": { "last_hours": { "type": "integer" } }, "not": { "anyOf": [
-                { "required": ["from"], "properties": { "from": { "type": "string" } } },
-                { "required": ["to"], "properties": { "to": { "type": "string" } } } ] } },
-            { "required": ["from", "to"], "properties": { "from": { "type": "string" }, "to": { "type": "string" } },
-                "not": { "required": ["last_hours"], "properties": { "last_hours": { "type": "integer" } } } }
-        ]
+        "if": { "required": ["last_hours"], "properties": { "last_hours": { "type": "integer" } } },
+        "then": { "properties": { "from": { "enum": [null] }, "to": { "enum": [null] } } },
+        "else": { "required": ["from", "to"], "properties": { "from": { "type": "string" }, "to": { "type": "string" } } }
     }"#;
     const EXAMPLE: &'static str = r#"{"last_hours":24}"#;
     const TIMEOUT_SECONDS: u32 = 50;
