@@ -53,6 +53,11 @@ impl Client {
         self
     }
 
+    /// Where the API is.
+    pub fn url(&self) -> &Url {
+        &self.base
+    }
+
     /// A call of `method` on the path of these segments below the base, each encoded as it must be.
     pub(crate) fn call(&self, method: Method, segments: &[&str]) -> Call<'_> {
         let mut url = self.base.clone();
@@ -130,7 +135,7 @@ impl Call<'_> {
     /// With this idempotency key or, so that each try does the same once, a fresh one.
     pub(crate) fn key(mut self, key: Option<&str>) -> Result<Self, Error> {
         let value = match key {
-            Some(key) => HeaderValue::from_str(key),
+            Some(key) => HeaderValue::from_str(&key_header(key)),
             None => HeaderValue::from_str(&fresh_key()?),
         };
         self.key = Some(value.map_err(|_| Error::Unsendable("an idempotency key is printable ASCII".to_owned()))?);
@@ -206,6 +211,15 @@ impl Call<'_> {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The key as it is or, where that would be read as another one or as two, as a string in double quotes (RFC 9651,
+/// section 3.3.3).
+fn key_header(key: &str) -> String {
+    if key.trim() == key && !key.contains([',', '"']) {
+        return key.to_owned();
+    }
+    format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// A UUID of version 7.
@@ -290,6 +304,22 @@ mod tests {
         let key = |call: usize| asked[call].header("idempotency-key").expect("a key");
         assert_ne!(key(0), key(1));
         assert_eq!((key(2), key(3)), ("order-1", "order-1"));
+    }
+
+    #[test]
+    fn a_key_that_would_be_read_as_another_is_quoted() {
+        let cases = [
+            ("order-1", "order-1"),
+            ("order 1", "order 1"),
+            (r"a\b", r"a\b"),
+            ("a,b", r#""a,b""#),
+            (" a", r#"" a""#),
+            (r#""a""#, r#""\"a\"""#),
+            (r#"a\,""#, r#""a\\,\"""#),
+        ];
+        for (key, header) in cases {
+            assert_eq!(key_header(key), header);
+        }
     }
 
     #[tokio::test]

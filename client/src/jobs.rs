@@ -492,7 +492,8 @@ mod tests {
         let sent: Vec<_> = asked.iter().map(|asked| (asked.line.as_str(), asked.body.as_str())).collect();
         let (duplicate, delete) = (format!("POST /jobs/{ID}/duplicate"), format!("DELETE /jobs/{ID}"));
         let with_payload = r#"{"payload":{"b":1,"a":2}}"#;
-        assert_eq!(sent, [(duplicate.as_str(), with_payload), (&duplicate, "{}"), (&delete, ""), (&delete, "")]);
+        let (duplicate, delete) = (duplicate.as_str(), delete.as_str());
+        assert_eq!(sent, [(duplicate, with_payload), (duplicate, "{}"), (delete, ""), (delete, "")]);
         assert_eq!(asked[0].header("idempotency-key"), Some("mine"));
         assert!(asked[1].header("idempotency-key").is_some());
     }

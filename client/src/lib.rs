@@ -45,7 +45,7 @@ pub use crate::new_job::NewJob;
 pub use crate::patience::Patience;
 pub use crate::products::{NewProduct, Product, ProductAccepted};
 pub use crate::queue::Queue;
-pub use crate::schedules::{NewSchedule, Run, Schedule, ScheduleSummary};
+pub use crate::schedules::{NewSchedule, Run, Schedule, ScheduleSummary, Skipped};
 pub use crate::subscriptions::{
     JobOfEvent, NewEvent, NewSubscription, Published, Subscription, SubscriptionSummary, WithoutJob,
 };

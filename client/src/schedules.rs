@@ -34,7 +34,7 @@ impl NewSchedule {
         Self { time_zone: Some(name.into()), ..self }
     }
 
-    /// What becomes of a run while the job of the one before has not ended: `skip`, say.
+    /// What becomes of a run while the job of the last one has not ended: `allow` or `skip`.
     #[must_use]
     pub fn overlap(self, what: impl Into<String>) -> Self {
         Self { overlap: Some(what.into()), ..self }
@@ -51,8 +51,8 @@ pub struct Schedule {
     pub cron: String,
     /// By the clocks of this IANA time zone.
     pub time_zone: String,
-    /// What becomes of a run while the job of the one before has not ended, if the service says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What becomes of a run while the job of the last one has not ended: `allow` or `skip`.
+    #[serde(default)]
     pub overlap: Option<String>,
     /// The job of each run, as it would be submitted.
     pub job: Box<RawValue>,
@@ -64,6 +64,9 @@ pub struct Schedule {
     /// The latest run that a job was made for.
     #[serde(default)]
     pub last_run: Option<Run>,
+    /// The runs that were skipped; `None` if none was.
+    #[serde(default)]
+    pub skipped: Option<Skipped>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -78,6 +81,16 @@ pub struct Run {
     pub at: Timestamp,
     /// Its job.
     pub job_id: JobId,
+}
+
+/// The runs of a schedule that were skipped, because the job of the last one had not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// How many.
+    pub count: u64,
+    /// The time of the latest, as the schedule names it.
+    pub last_at: Timestamp,
 }
 
 /// A schedule in a list.
