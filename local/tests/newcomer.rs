@@ -201,6 +201,6 @@ async fn one_command_runs_the_system_and_leaves_nothing_behind() {
 #[test]
 fn what_a_person_types_wrong_is_answered() {
     let output = Command::new(env!("CARGO_BIN_EXE_dray")).arg("--prot").output().expect("dray starts");
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("--port"), "{output:?}");
 }
