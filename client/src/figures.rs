@@ -198,7 +198,6 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::service::{Reply, Service};
 
     #[tokio::test]

@@ -79,7 +79,7 @@ pub const MOST_CELLS: usize = 1_000_000;
 
 impl Payload for CsvGeneration {
     const NAME: &'static str = "csv-generation";
-    const SCHEMA: &'static str = r#"{
+    const SCHEMA: &'static str = r##"{
         "description": "A flat object, which becomes key,value rows in its own order; or an array of flat objects, which becomes a table; or either of them in `rows`, beside options.",
         "oneOf": [{ "$ref": "#/$defs/CsvFile" }, { "$ref": "#/$defs/CsvRows" }],
         "$defs": {
@@ -96,7 +96,7 @@ impl Payload for CsvGeneration {
                 "guard": { "description": "Whether what a spreadsheet would run as a formula is disarmed; as the deployment says unless given.",
                     "type": ["boolean", "null"] } } }
         }
-    }"#;
+    }"##;
     const EXAMPLE: &'static str = r#"{"name":"Alice","score":95}"#;
 
     fn parse(json: &str) -> Result<Self, InvalidField> {

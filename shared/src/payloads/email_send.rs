@@ -92,7 +92,7 @@ pub struct Attachment {
 
 impl Payload for EmailSend {
     const NAME: &'static str = "email-send";
-    const SCHEMA: &'static str = r#"{
+    const SCHEMA: &'static str = r##"{
         "description": "One e-mail, to 50 addresses at most. The sender is the deployment's own.",
         "type": "object", "required": ["to", "subject", "body"], "additionalProperties": false,
         "properties": {
@@ -133,7 +133,7 @@ impl Payload for EmailSend {
                 "then": { "properties": { "file": { "enum": [null] } } },
                 "else": { "required": ["file"], "properties": { "file": { "type": "string" } } } }
         }
-    }"#;
+    }"##;
     const EXAMPLE: &'static str = r#"{"to":"ada@example.com","subject":"Hello","body":"Dear Ada"}"#;
     const ALIASES: &'static [&'static str] = &["EMAIL_SEND"];
 

@@ -73,7 +73,7 @@ pub enum PictureFormat {
 
 impl Payload for ImageThumbnail {
     const NAME: &'static str = "image-thumbnail";
-    const SCHEMA: &'static str = r#"{
+    const SCHEMA: &'static str = r##"{
         "description": "A smaller picture of a PNG, JPEG or WebP picture.",
         "type": "object", "required": ["source", "width", "height"], "additionalProperties": false,
         "properties": {
@@ -94,7 +94,7 @@ impl Payload for ImageThumbnail {
             "EmbeddedPicture": { "type": "object", "required": ["base64"], "additionalProperties": false,
                 "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } }
         }
-    }"#;
+    }"##;
     const EXAMPLE: &'static str = r#"{"source":"photos/cat.jpg","width":320,"height":240,"format":"webp"}"#;
     /// Jobs of one batch open their pictures one after another.
     const TIMEOUT_SECONDS: u32 = 50;
