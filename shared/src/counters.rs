@@ -6,6 +6,7 @@
 //! event is the same in every batch.
 
 pub mod contract;
+mod durations;
 mod histogram;
 mod memory;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+pub use self::durations::{Durations, Range};
 pub use self::histogram::{Bucket, Histogram};
 pub use self::memory::MemoryCounters;
 use crate::changes::{Kind, Recorded};
@@ -74,15 +76,23 @@ pub enum Field {
     Waiting,
     /// Jobs that run, those that stopped running taken off.
     Running,
-    /// Attempts that ran for so long.
+    /// In minutes, attempts that ran for so long.
     Ran(Bucket),
-    /// Attempts that could have begun for so long before they did.
+    /// In minutes, attempts that could have begun for so long before they did.
     Waited(Bucket),
+    /// In totals, attempts that ran for so long.
+    RanWithin(Range),
+    /// In totals, how long attempts ran, all together, in milliseconds.
+    RanMs,
+    /// In totals, attempts that could have begun for so long before they did.
+    WaitedWithin(Range),
+    /// In totals, for how long attempts could have begun before they did, all together, in milliseconds.
+    WaitedMs,
 }
 
 impl Field {
-    /// The fields that are not a duration.
-    const PLAIN: [(Self, &str); 9] = [
+    /// The fields without a range.
+    const PLAIN: [(Self, &str); 11] = [
         (Self::Accepted, "accepted"),
         (Self::Started, "started"),
         (Self::Retried, "retried"),
@@ -92,20 +102,29 @@ impl Field {
         (Self::Redriven, "redriven"),
         (Self::Waiting, "waiting"),
         (Self::Running, "running"),
+        (Self::RanMs, "ran_ms"),
+        (Self::WaitedMs, "waited_ms"),
     ];
 
-    /// Whether totals have it. They have no durations: a percentile since the beginning of time tells nobody anything.
+    /// Whether totals have it. Their durations are in few ranges, so that the items stay small.
     pub fn is_in_totals(self) -> bool {
         !matches!(self, Self::Ran(_) | Self::Waited(_))
     }
+
+    /// Whether minutes have it. Their durations are in narrow ranges, so that percentiles are close.
+    pub fn is_in_minutes(self) -> bool {
+        !matches!(self, Self::RanWithin(_) | Self::RanMs | Self::WaitedWithin(_) | Self::WaitedMs)
+    }
 }
 
-/// As stores keep it: `completed`, or `ran#17` with the number of the range.
+/// As stores keep it: `completed`, `ran#17` with the number of the range, or `ran<=250` with its end.
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ran(bucket) => write!(f, "ran#{}", bucket.number()),
             Self::Waited(bucket) => write!(f, "waited#{}", bucket.number()),
+            Self::RanWithin(range) => write!(f, "ran<={range}"),
+            Self::WaitedWithin(range) => write!(f, "waited<={range}"),
             plain => f.write_str(Self::PLAIN.iter().find(|(field, _)| field == plain).map_or("", |(_, name)| name)),
         }
     }
@@ -120,6 +139,13 @@ impl FromStr for Field {
     type Err = UnknownField;
 
     fn from_str(text: &str) -> Result<Self, UnknownField> {
+        if let Some((what, end)) = text.split_once("<=") {
+            return match what {
+                "ran" => end.parse().map(Self::RanWithin),
+                "waited" => end.parse().map(Self::WaitedWithin),
+                _ => Err(UnknownField),
+            };
+        }
         let bucket = |number: &str| number.parse().ok().and_then(Bucket::numbered).ok_or(UnknownField);
         match text.split_once('#') {
             Some(("ran", number)) => bucket(number).map(Self::Ran),
@@ -147,9 +173,19 @@ pub fn counted_of(event: &Recorded) -> Vec<(Field, i64)> {
     let mut fields: Vec<_> = what.map(|field| (field, 1)).into_iter().collect();
     fields.extend(before.filter(|_| moved).map(|field| (field, -1)));
     fields.extend(after.filter(|_| moved).map(|field| (field, 1)));
-    fields.extend(event.ran.map(|ran| (Field::Ran(Bucket::of(ran)), 1)));
-    fields.extend(event.waited.map(|waited| (Field::Waited(Bucket::of(waited)), 1)));
+    if let Some(ran) = event.ran {
+        fields.extend([(Field::Ran(Bucket::of(ran)), 1), (Field::RanWithin(Range::of(ran)), 1)]);
+        fields.push((Field::RanMs, millis(ran)));
+    }
+    if let Some(waited) = event.waited {
+        fields.extend([(Field::Waited(Bucket::of(waited)), 1), (Field::WaitedWithin(Range::of(waited)), 1)]);
+        fields.push((Field::WaitedMs, millis(waited)));
+    }
     fields
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What tells how many jobs have this status now.
@@ -204,7 +240,12 @@ impl Counts {
                 self.running += by;
                 return;
             }
-            Field::Ran(_) | Field::Waited(_) => return,
+            Field::Ran(_)
+            | Field::Waited(_)
+            | Field::RanWithin(_)
+            | Field::RanMs
+            | Field::WaitedWithin(_)
+            | Field::WaitedMs => return,
         };
         *count = count.saturating_add_signed(by);
     }
@@ -224,7 +265,7 @@ impl Counts {
     }
 }
 
-/// Counts of what jobs did, and how long it took.
+/// Counts of what jobs did in a minute, and how long it took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// What they did.
@@ -236,20 +277,44 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds `by` to a field.
+    /// Adds `by` to a field; those of totals alone are not among them.
     pub fn add(&mut self, field: Field, by: i64) {
         match field {
             Field::Ran(bucket) => self.ran.add(bucket, u64::try_from(by).unwrap_or(0)),
             Field::Waited(bucket) => self.waited.add(bucket, u64::try_from(by).unwrap_or(0)),
-            Field::Accepted
-            | Field::Started
-            | Field::Retried
-            | Field::Completed
-            | Field::Failed
-            | Field::Cancelled
-            | Field::Redriven
-            | Field::Waiting
-            | Field::Running => self.counts.add(field, by),
+            other => self.counts.add(other, by),
+        }
+    }
+
+    /// Adds all that `other` counts.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.merge(&other.counts);
+        self.ran.merge(&other.ran);
+        self.waited.merge(&other.waited);
+    }
+}
+
+/// Counts of what jobs did since counting began, and how long it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// What they did.
+    pub counts: Counts,
+    /// How long attempts ran, from their start to their end. Of attempts that died nobody knows it.
+    pub ran: Durations,
+    /// How long attempts could have begun before they did.
+    pub waited: Durations,
+}
+
+impl Total {
+    /// Adds `by` to a field; those of minutes alone are not among them.
+    pub fn add(&mut self, field: Field, by: i64) {
+        let more = u64::try_from(by).unwrap_or(0);
+        match field {
+            Field::RanWithin(range) => self.ran.add(range, more),
+            Field::RanMs => self.ran.add_ms(more),
+            Field::WaitedWithin(range) => self.waited.add(range, more),
+            Field::WaitedMs => self.waited.add_ms(more),
+            other => self.counts.add(other, by),
         }
     }
 
@@ -265,14 +330,14 @@ impl Tally {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// By the name of the job type.
-    pub by_type: BTreeMap<String, Counts>,
+    pub by_type: BTreeMap<String, Total>,
 }
 
 impl Totals {
     /// Of all types together.
     pub fn all(&self) -> Counts {
-        self.by_type.values().fold(Counts::default(), |mut sum, counts| {
-            sum.merge(counts);
+        self.by_type.values().fold(Counts::default(), |mut sum, total| {
+            sum.merge(&total.counts);
             sum
         })
     }
@@ -309,38 +374,49 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
+    /// The plain ones, and one of each kind of range.
+    fn fields() -> impl Iterator<Item = Field> {
+        let duration = Duration::from_secs(7);
+        let (bucket, range) = (Bucket::of(duration), Range::of(duration));
+        let ranged = [Field::Ran(bucket), Field::Waited(bucket), Field::RanWithin(range), Field::WaitedWithin(range)];
+        Field::PLAIN.into_iter().map(|(field, _)| field).chain(ranged)
+    }
+
     #[test]
     fn every_field_survives_its_text_form() {
-        let durations = [Field::Ran(Bucket::of(Duration::from_secs(7))), Field::Waited(Bucket::of(Duration::ZERO))];
-        for field in Field::PLAIN.into_iter().map(|(field, _)| field).chain(durations) {
+        for field in fields() {
             assert_eq!(field.to_string().parse(), Ok(field));
         }
-        for unknown in ["", "slept", "ran", "ran#", "ran#496", "slept#1", "completed#1"] {
+        let unknown =
+            ["", "slept", "ran", "ran#", "ran#496", "slept#1", "completed#1", "ran<=", "ran<=11", "slept<=10"];
+        for unknown in unknown {
             assert_eq!(unknown.parse::<Field>(), Err(UnknownField), "{unknown}");
         }
     }
 
     #[test]
-    fn totals_have_all_fields_but_durations() {
-        assert!(Field::PLAIN.iter().all(|(field, _)| field.is_in_totals()));
-        let range = Bucket::of(Duration::from_secs(7));
-        assert!(![Field::Ran(range), Field::Waited(range)].into_iter().any(Field::is_in_totals));
-    }
-
-    #[test]
-    fn adding_counts_together_adds_each_to_its_own() {
-        let range = Bucket::of(Duration::from_secs(7));
-        let durations = [Field::Ran(range), Field::Waited(range)];
-        for field in Field::PLAIN.into_iter().map(|(field, _)| field).chain(durations) {
-            let of = |by| {
+    fn every_field_is_in_totals_or_in_minutes_and_adds_up_there() {
+        for field in fields() {
+            let tally = |by| {
                 let mut tally = Tally::default();
                 tally.add(field, by);
                 tally
             };
-            let mut sum = of(3);
-            sum.merge(&of(4));
-            assert_eq!(sum, of(7), "{field}");
-            assert_ne!(sum, of(3), "{field}");
+            let mut sum = tally(3);
+            sum.merge(&tally(4));
+            assert_eq!(sum, tally(7), "{field}");
+            assert_eq!(sum != Tally::default(), field.is_in_minutes(), "{field}");
+
+            let total = |by| {
+                let mut total = Total::default();
+                total.add(field, by);
+                total
+            };
+            let mut sum = total(3);
+            sum.merge(&total(4));
+            assert_eq!(sum, total(7), "{field}");
+            assert_eq!(sum != Total::default(), field.is_in_totals(), "{field}");
+            assert!(field.is_in_totals() || field.is_in_minutes(), "{field}");
         }
     }
 
@@ -392,7 +468,10 @@ mod tests {
                 often.count_each(&events[start..events.len().min(start + length)]);
             }
             often.count_each(&events); // at last, everything has been told
-            prop_assert_eq!(once.sums(), often.sums());
+            prop_assert_eq!(once.of(None), often.of(None));
+            for tenant in ["default", "acme", "other"].map(|name| Tenant::named(name).expect("a name")) {
+                prop_assert_eq!(once.of(Some(&tenant)), often.of(Some(&tenant)));
+            }
         }
 
         #[test]
@@ -405,6 +484,11 @@ mod tests {
                 sum.merge(&minute.all().counts);
             }
             prop_assert_eq!(sum, totals.all());
+            for (job_type, total) in &totals.by_type {
+                let mut tally = Tally::default();
+                minutes.iter().filter_map(|minute| minute.by_type.get(job_type)).for_each(|more| tally.merge(more));
+                prop_assert_eq!((total.ran.count(), total.waited.count()), (tally.ran.count(), tally.waited.count()));
+            }
             prop_assert!(sum.waiting >= 0 && sum.running >= 0);
             let ended = sum.completed + sum.failed + sum.cancelled;
             let unfinished = u64::try_from(sum.waiting + sum.running).expect("not below zero");

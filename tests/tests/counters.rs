@@ -11,7 +11,7 @@ use events::{Events, StreamBatch};
 use local::engine::{Engine, Folders, install};
 use serde_json::Value;
 use shared::changes::{EventId, JobChange, Notice, Publisher, Recorded};
-use shared::counters::{CounterStore, Counts, MemoryCounters, Minute, Totals};
+use shared::counters::{CounterStore, Counts, Durations, MemoryCounters, Minute, Totals};
 use shared::event::Event;
 use shared::id::{JobId, LeaseToken, Tenant};
 use shared::job::{Job, Progress, State, Status};
@@ -428,7 +428,13 @@ impl Scenario {
             let jobs = self.jobs.iter().filter(|job| tenant.as_ref().is_none_or(|tenant| job.tenant == *tenant));
             let truth = Truth::of(jobs);
             let totals = counters.totals(tenant.as_ref()).await.expect("answers");
-            assert_eq!(totals.by_type, truth.totals, "{tenant:?}");
+            let counts = totals.by_type.iter().map(|(job_type, total)| (job_type.clone(), total.counts));
+            assert_eq!(counts.collect::<BTreeMap<_, _>>(), truth.totals, "{tenant:?}");
+            for (job_type, total) in &totals.by_type {
+                let [ran, waited] = &truth.durations[job_type];
+                check_durations(&total.ran, ran);
+                check_durations(&total.waited, waited);
+            }
             let end = minute_of(truth.last) + SECOND * 60;
             let minutes = counters.minutes(tenant.as_ref(), START, end).await.expect("answers");
             let completed: BTreeMap<_, _> =
@@ -472,9 +478,19 @@ impl Scenario {
     }
 }
 
+fn check_durations(counted: &Durations, truth: &[Duration]) {
+    assert_eq!((counted.count(), counted.sum()), (truth.len() as u64, truth.iter().sum::<Duration>()));
+    for (range, count) in counted.cumulative() {
+        let fits = |took: &&Duration| range.longest().is_none_or(|longest| **took <= longest);
+        assert_eq!(count, truth.iter().filter(fits).count() as u64, "{range}");
+    }
+}
+
 /// What the counters must say of some jobs, read from their histories.
 struct Truth {
     totals: BTreeMap<String, Counts>,
+    /// How long each attempt ran, and how long each waited, by type.
+    durations: BTreeMap<String, [Vec<Duration>; 2]>,
     /// Jobs completed in each minute.
     completed: BTreeMap<Timestamp, u64>,
     /// When the last event happened.
@@ -483,8 +499,14 @@ struct Truth {
 
 impl Truth {
     fn of<'a>(jobs: impl Iterator<Item = &'a Job>) -> Self {
-        let mut truth = Self { totals: BTreeMap::new(), completed: BTreeMap::new(), last: START };
+        let (totals, durations, completed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut truth = Self { totals, durations, completed, last: START };
         for job in jobs {
+            let [ran, waited] = truth.durations.entry(job.job_type.as_str().to_owned()).or_default();
+            for event in events_of(job) {
+                ran.extend(event.ran);
+                waited.extend(event.waited);
+            }
             let counts = truth.totals.entry(job.job_type.as_str().to_owned()).or_default();
             let mut goes_on = false;
             for event in &job.history {

@@ -89,6 +89,41 @@ async fn a_report_says_how_the_jobs_went() {
 }
 
 #[tokio::test]
+async fn reports_by_the_hour_by_the_day_and_of_nothing_are_pages() {
+    let world = World::new();
+    for hour in 0..100 {
+        for score in 0..=hour % 5 {
+            world.submit(&format!(r#"{{"type":"csv-generation","payload":{{"score":{score}}}}}"#)).await;
+        }
+        if hour % 3 == 0 {
+            world.submit(r#"{"type":"rehearsal","payload":{"attempts":["give_up"]}}"#).await;
+        }
+        if hour % 11 == 0 {
+            let later = r#"{"type":"csv-generation","payload":{"late":1},"delay_seconds":30000000}"#;
+            let id = world.submit(later).await;
+            if hour % 2 == 0 {
+                world.post(&format!("/jobs/{id}/cancel"), &[], "").await;
+            }
+        }
+        while world.deliver().await > 0 {}
+        world.clock.advance(Duration::from_hours(1));
+    }
+    let nothing = r#""from":"2020-01-01T00:00:00Z","to":"2020-01-02T00:00:00Z""#;
+    for (name, period, expected) in [
+        ("hours", r#""last_hours":48"#, "<summary id=\"steps\">By hour"),
+        ("days", r#""last_hours":700"#, "<summary id=\"steps\">By day"),
+        ("nothing", nothing, "No jobs were accepted"),
+    ] {
+        let id = world.submit(&format!(r#"{{"type":"report-generation","payload":{{{period}}}}}"#)).await;
+        result_of(&world, id).await;
+        let page = std::fs::read_to_string(world.folder.path().join(format!("output/{id}.html"))).expect("a page");
+        assert!(page.contains(expected), "{name}: {page}");
+        // For .ci/browser: what a browser says of it.
+        std::fs::write(format!("{}/report-{name}.html", env!("CARGO_TARGET_TMPDIR")), page).expect("writes");
+    }
+}
+
+#[tokio::test]
 async fn old_files_are_cleaned_away() {
     let world = World::new();
     let made = world.submit(r#"{"type":"csv-generation","payload":{"a":1}}"#).await;

@@ -1,10 +1,9 @@
 //! The deployment's figures, over all tenants, in the text format of Prometheus.
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>
 //!
-//! What jobs did are counters, since counting began. How long they took is known minute by minute, and only of the last
-//! two days; so it is a summary of the last minutes, without the sum and the count that would have to grow for ever.
+//! What jobs did and how long it took is read from the totals, which count since counting began and are the same in
+//! every process. So counters and histograms only grow.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +11,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use shared::counters::{Counts, Histogram, Minute, Tally, Totals};
-use shared::quota::{MINUTE, minute_of};
+use shared::counters::{Counts, Durations, Total, Totals};
 
 use crate::Api;
 use crate::health::{at_least_none, oldest_waiting};
@@ -22,13 +20,6 @@ use crate::problem::Problem;
 /// What the page is, for whoever scrapes it.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Over how long the quantiles of durations are taken: ten minutes, as the clients of Prometheus do unless told
-/// otherwise. The present minute is among them.
-const WINDOW: Duration = Duration::from_secs(600);
-
-/// The quantiles, as labels have them and in percent.
-const QUANTILES: [(&str, u8); 3] = [("0.5", 50), ("0.95", 95), ("0.99", 99)];
-
 /// All figures, for Prometheus
 ///
 /// In its text format, over all tenants. docs/metrics.md says what each of them means, and how Prometheus gets in.
@@ -36,10 +27,8 @@ const QUANTILES: [(&str, u8); 3] = [("0.5", 50), ("0.95", 95), ("0.99", 99)];
     responses((status = 200, description = "The figures, in the text format 0.0.4", body = String, content_type = "text/plain")))]
 pub async fn show(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     let now = api.clock.now();
-    let end = minute_of(now) + MINUTE;
-    let (totals, minutes, paused, oldest_waiting, waiting_messages, dead_letters) = tokio::join!(
+    let (totals, paused, oldest_waiting, waiting_messages, dead_letters) = tokio::join!(
         api.counters.totals(None),
-        api.counters.minutes(None, end - WINDOW, end),
         api.switch.is_paused(),
         oldest_waiting(&api, now),
         api.queue.waiting(),
@@ -47,7 +36,6 @@ pub async fn show(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     );
     let figures = Figures {
         totals: totals?,
-        minutes: minutes?,
         paused: paused?,
         oldest_waiting: oldest_waiting?.wait(now),
         waiting_messages: waiting_messages.ok(),
@@ -59,8 +47,6 @@ pub async fn show(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
 /// What the page is made of.
 struct Figures {
     totals: Totals,
-    /// The minutes of [`WINDOW`].
-    minutes: Vec<Minute>,
     paused: bool,
     /// How long the job has waited that has waited longest, if that is known; see [`oldest_waiting`].
     oldest_waiting: Option<Duration>,
@@ -69,41 +55,43 @@ struct Figures {
     dead_letters: Option<usize>,
 }
 
-/// A counter: its name, what it counts, and how much that is.
-type Counter = (&'static str, &'static str, fn(&Counts) -> u64);
+/// A metric that each type has: its name, what it means, and where it is.
+type Metric<Whole, Part> = (&'static str, &'static str, fn(&Whole) -> Part);
 
-/// What is counted for ever, by type: the name, what it means, and where it is.
-const COUNTERS: [Counter; 7] = [
-    ("dray_jobs_accepted_total", "Jobs accepted.", |counts: &Counts| counts.accepted),
-    ("dray_attempts_started_total", "Attempts begun.", |counts: &Counts| counts.started),
-    ("dray_attempts_retried_total", "Attempts that failed with another to follow.", |counts: &Counts| counts.retried),
-    ("dray_jobs_completed_total", "Jobs completed.", |counts: &Counts| counts.completed),
-    (
-        "dray_jobs_failed_total",
-        "Jobs that failed for good. One that was redriven may do so again.",
-        |counts: &Counts| counts.failed,
-    ),
-    ("dray_jobs_cancelled_total", "Jobs cancelled, those that expired among them.", |counts: &Counts| counts.cancelled),
-    ("dray_jobs_redriven_total", "Jobs that were given another try after they had ended.", |counts: &Counts| {
-        counts.redriven
+const COUNTERS: [Metric<Counts, u64>; 7] = [
+    ("dray_jobs_accepted_total", "Jobs accepted.", |counts| counts.accepted),
+    ("dray_attempts_started_total", "Attempts begun.", |counts| counts.started),
+    ("dray_attempts_retried_total", "Attempts that failed with another to follow.", |counts| counts.retried),
+    ("dray_jobs_completed_total", "Jobs completed.", |counts| counts.completed),
+    ("dray_jobs_failed_total", "Jobs that failed for good. One that was redriven may do so again.", |counts| {
+        counts.failed
     }),
+    ("dray_jobs_cancelled_total", "Jobs cancelled, those that expired among them.", |counts| counts.cancelled),
+    ("dray_jobs_redriven_total", "Jobs that were given another try after they had ended.", |counts| counts.redriven),
+];
+
+const GAUGES: [Metric<Counts, u64>; 2] = [
+    ("dray_jobs_waiting", "Jobs that wait, those among them that are to start later.", |counts| {
+        at_least_none(counts.waiting)
+    }),
+    ("dray_jobs_running", "Jobs that run.", |counts| at_least_none(counts.running)),
+];
+
+const HISTOGRAMS: [Metric<Total, Durations>; 2] = [
+    ("dray_attempt_duration_seconds", "How long attempts ran that have ended.", |total| total.ran),
+    ("dray_job_wait_seconds", "How long jobs could have been started before they were.", |total| total.waited),
 ];
 
 impl Figures {
     fn page(&self) -> Page {
-        let version =
-            Sample { labels: vec![("version", env!("CARGO_PKG_VERSION").to_owned())], value: Value::Whole(1) };
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        let version = Sample { suffix: "", labels: version, value: Value::Whole(1) };
         let build = "The version of the deployed code, as a label.";
         let mut families = vec![Family::new("dray_build_info", Kind::Gauge, build, [version])];
-        families.extend(COUNTERS.map(|(name, help, count)| self.by_type(name, Kind::Counter, help, count)));
+        families.extend(COUNTERS.map(|metric| self.numbers(Kind::Counter, metric)));
+        families.extend(GAUGES.map(|metric| self.numbers(Kind::Gauge, metric)));
+        families.extend(HISTOGRAMS.map(|metric| self.histogram(metric)));
         families.extend([
-            self.by_type(
-                "dray_jobs_waiting",
-                Kind::Gauge,
-                "Jobs that wait, those among them that are to start later.",
-                |counts| at_least_none(counts.waiting),
-            ),
-            self.by_type("dray_jobs_running", Kind::Gauge, "Jobs that run.", |counts| at_least_none(counts.running)),
             Family::alone(
                 "dray_queue_paused",
                 "1 if no job is started because somebody has paused the queue, else 0.",
@@ -125,57 +113,39 @@ impl Figures {
                 self.oldest_waiting.map(Value::Seconds),
             ),
         ]);
-        let lately = self.lately();
-        families.push(summary(
-            &lately,
-            "dray_attempt_duration_seconds",
-            "How long attempts ran that ended in the last ten minutes, give or take 6.25 %.",
-            |tally| &tally.ran,
-        ));
-        families.push(summary(
-            &lately,
-            "dray_job_wait_seconds",
-            "How long jobs could have been started before they were, in the last ten minutes, give or take 6.25 %.",
-            |tally| &tally.waited,
-        ));
         Page(families)
     }
 
     /// One number for each type.
-    fn by_type(&self, name: &'static str, kind: Kind, help: &'static str, count: impl Fn(&Counts) -> u64) -> Family {
-        let samples = self.totals.by_type.iter().map(|(job_type, counts)| Sample {
+    fn numbers(&self, kind: Kind, (name, help, count): Metric<Counts, u64>) -> Family {
+        let samples = self.totals.by_type.iter().map(|(job_type, total)| Sample {
+            suffix: "",
             labels: vec![("type", job_type.clone())],
-            value: Value::Whole(count(counts)),
+            value: Value::Whole(count(&total.counts)),
         });
         Family::new(name, kind, help, samples)
     }
 
-    /// All minutes of the window together.
-    fn lately(&self) -> BTreeMap<&str, Tally> {
-        let mut lately: BTreeMap<&str, Tally> = BTreeMap::new();
-        for (job_type, tally) in self.minutes.iter().flat_map(|minute| &minute.by_type) {
-            lately.entry(job_type.as_str()).or_default().merge(tally);
-        }
-        lately
+    /// One histogram for each type; also before the first attempt, so that `increase()` sees that one.
+    fn histogram(&self, (name, help, durations): Metric<Total, Durations>) -> Family {
+        let samples = self.totals.by_type.iter().flat_map(|(job_type, total)| {
+            let durations = durations(total);
+            let sample = |suffix, value| Sample { suffix, labels: vec![("type", job_type.clone())], value };
+            let mut samples: Vec<_> = durations
+                .cumulative()
+                .map(|(range, count)| {
+                    let end = range.longest().map_or_else(|| "+Inf".to_owned(), |end| end.as_secs_f64().to_string());
+                    let mut bucket = sample("_bucket", Value::Whole(count));
+                    bucket.labels.push(("le", end));
+                    bucket
+                })
+                .collect();
+            samples.push(sample("_sum", Value::Seconds(durations.sum())));
+            samples.push(sample("_count", Value::Whole(durations.count())));
+            samples
+        });
+        Family::new(name, Kind::Histogram, help, samples)
     }
-}
-
-/// The quantiles of durations, for each type that has any.
-fn summary(
-    lately: &BTreeMap<&str, Tally>,
-    name: &'static str,
-    help: &'static str,
-    durations: impl Fn(&Tally) -> &Histogram,
-) -> Family {
-    let mut samples = vec![];
-    for (job_type, tally) in lately {
-        for (quantile, percent) in QUANTILES {
-            let Some(duration) = durations(tally).percentile(percent) else { continue };
-            let labels = vec![("type", (*job_type).to_owned()), ("quantile", quantile.to_owned())];
-            samples.push(Sample { labels, value: Value::Seconds(duration) });
-        }
-    }
-    Family::new(name, Kind::Summary, help, samples)
 }
 
 /// A whole page. Its text ends with a line feed, as the format asks.
@@ -199,12 +169,14 @@ enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
-    /// Quantiles.
-    Summary,
+    /// How many were at most so large, for several sizes; their sum; and their number.
+    Histogram,
 }
 
 /// One number.
 struct Sample {
+    /// What follows the name of the family.
+    suffix: &'static str,
     labels: Vec<(&'static str, String)>,
     value: Value,
 }
@@ -221,7 +193,7 @@ impl Family {
 
     /// One gauge without labels, if it is known.
     fn alone(name: &'static str, help: &'static str, value: Option<Value>) -> Self {
-        Self::new(name, Kind::Gauge, help, value.map(|value| Sample { labels: vec![], value }))
+        Self::new(name, Kind::Gauge, help, value.map(|value| Sample { suffix: "", labels: vec![], value }))
     }
 }
 
@@ -242,12 +214,12 @@ impl fmt::Display for Family {
         let Self { name, kind, help, samples } = self;
         writeln!(f, "# HELP {name} {}", help.replace('\\', r"\\").replace('\n', r"\n"))?;
         writeln!(f, "# TYPE {name} {kind}")?;
-        for Sample { labels, value } in samples {
+        for Sample { suffix, labels, value } in samples {
             let labels: Vec<_> = labels.iter().map(|(name, value)| format!(r#"{name}="{}""#, escaped(value))).collect();
             if labels.is_empty() {
-                writeln!(f, "{name} {value}")?;
+                writeln!(f, "{name}{suffix} {value}")?;
             } else {
-                writeln!(f, "{name}{{{}}} {value}", labels.join(","))?;
+                writeln!(f, "{name}{suffix}{{{}}} {value}", labels.join(","))?;
             }
         }
         Ok(())
@@ -264,7 +236,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
-            Self::Summary => "summary",
+            Self::Histogram => "histogram",
         })
     }
 }
@@ -280,27 +252,22 @@ impl fmt::Display for Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeSet, HashSet};
+    use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-    use shared::counters::{Bucket, Field};
-    use shared::time::Timestamp;
+    use shared::counters::{Field, Range};
 
     use super::*;
 
     fn figures() -> Figures {
         let counts =
             Counts { accepted: 7, started: 6, completed: 4, failed: 1, waiting: 2, running: -1, ..Counts::default() };
-        let mut tally = Tally::default();
-        for millis in [8, 8, 8, 12] {
-            tally.add(Field::Ran(Bucket::of(Duration::from_millis(millis))), 1);
+        let mut total = Total { counts, ..Total::default() };
+        for millis in [8, 8, 10, 11, 70_000, 7_200_000] {
+            total.add(Field::RanWithin(Range::of(Duration::from_millis(millis))), 1);
+            total.add(Field::RanMs, i64::try_from(millis).expect("small"));
         }
-        let minute = |at, by_type| Minute { begins_at: Timestamp::from_millis(at), by_type: BTreeMap::from(by_type) };
         Figures {
-            totals: Totals { by_type: [("csv-generation".to_owned(), counts)].into() },
-            minutes: vec![
-                minute(0, [("csv-generation".to_owned(), tally.clone())]),
-                minute(60_000, [("csv-generation".to_owned(), tally)]),
-            ],
+            totals: Totals { by_type: [("csv-generation".to_owned(), total)].into() },
             paused: false,
             oldest_waiting: Some(Duration::from_millis(1500)),
             waiting_messages: Some(3),
@@ -324,21 +291,47 @@ mod tests {
             "dray_queue_paused 0",
             "dray_queue_messages 3",
             "dray_oldest_waiting_job_seconds 1.5",
-            "# TYPE dray_attempt_duration_seconds summary",
-            r#"dray_attempt_duration_seconds{type="csv-generation",quantile="0.5"} 0.008"#,
-            r#"dray_attempt_duration_seconds{type="csv-generation",quantile="0.99"} 0.012"#,
         ] {
             assert!(page.lines().any(|there| there == line), "no {line} in\n{page}");
         }
-        for nothing in ["dray_dead_letters", "dray_job_wait_seconds"] {
-            assert!(!page.contains(nothing), "{nothing} is not known");
-        }
+        assert!(!page.contains("dray_dead_letters"), "it is not known");
+    }
+
+    #[test]
+    fn durations_are_cumulative_histograms_in_seconds() {
+        let page = figures().page().to_string();
+        let of = |name: &str| -> Vec<_> {
+            page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix("{type=\"csv-generation\"")).collect()
+        };
+        assert!(page.contains("# TYPE dray_attempt_duration_seconds histogram\n"), "{page}");
+        assert_eq!(
+            of("dray_attempt_duration_seconds_bucket"),
+            [
+                r#",le="0.01"} 3"#,
+                r#",le="0.05"} 4"#,
+                r#",le="0.1"} 4"#,
+                r#",le="0.25"} 4"#,
+                r#",le="0.5"} 4"#,
+                r#",le="1"} 4"#,
+                r#",le="2.5"} 4"#,
+                r#",le="5"} 4"#,
+                r#",le="10"} 4"#,
+                r#",le="30"} 4"#,
+                r#",le="60"} 4"#,
+                r#",le="300"} 5"#,
+                r#",le="3600"} 5"#,
+                r#",le="+Inf"} 6"#,
+            ]
+        );
+        assert_eq!(of("dray_attempt_duration_seconds_sum"), ["} 7270.037"]);
+        assert_eq!(of("dray_attempt_duration_seconds_count"), ["} 6"]);
+        assert_eq!(of("dray_job_wait_seconds_count"), ["} 0"], "there before the first");
     }
 
     #[test]
     fn a_page_keeps_the_rules_of_the_format() {
         assert!(samples_in(&figures().page().to_string()) > 10);
-        let nothing = Figures { totals: Totals::default(), minutes: vec![], waiting_messages: None, ..figures() };
+        let nothing = Figures { totals: Totals::default(), waiting_messages: None, ..figures() };
         assert_eq!(samples_in(&nothing.page().to_string()), 3);
     }
 
@@ -346,8 +339,8 @@ mod tests {
     fn what_would_end_a_label_or_a_line_is_escaped() {
         let odd = "a \"quoted\" \\ name\nof two lines, with } and = in it";
         let mut figures = figures();
-        let counts = figures.totals.by_type["csv-generation"];
-        figures.totals.by_type.insert(odd.to_owned(), counts);
+        let total = figures.totals.by_type["csv-generation"];
+        figures.totals.by_type.insert(odd.to_owned(), total);
         let page = figures.page().to_string();
         samples_in(&page);
         assert!(page.contains(r#"{type="a \"quoted\" \\ name\nof two lines, with } and = in it"} 7"#), "{page}");
@@ -357,7 +350,8 @@ mod tests {
 
     #[test]
     fn a_page_that_breaks_a_rule_is_found_out() {
-        let broken = [
+        let histogram = |samples: &str| format!("# HELP a b\n# TYPE a histogram\n{samples}");
+        let broken: &[(&str, &str)] = &[
             ("no line feed at the end", "# HELP a b\n# TYPE a gauge\na 1"),
             ("no HELP", "a 1\n"),
             ("no TYPE", "# HELP a b\na 1\n"),
@@ -368,9 +362,22 @@ mod tests {
             ("an open label", "# HELP a b\n# TYPE a gauge\na{c=\"d} 1\n"),
             ("an odd name", "# HELP a b\n# TYPE a gauge\na{9c=\"d\"} 1\n"),
             ("two groups", "# HELP a b\n# TYPE a gauge\na 1\n# HELP a b\n# TYPE a gauge\na{c=\"d\"} 2\n"),
-            ("falling quantiles", "# HELP a b\n# TYPE a summary\na{quantile=\"0.9\"} 1\na{quantile=\"0.5\"} 1\n"),
+            ("a summary", "# HELP a b\n# TYPE a summary\na{quantile=\"0.9\"} 1\n"),
+            ("a gauge with a bucket", "# HELP a b\n# TYPE a gauge\na_bucket{le=\"1\"} 1\n"),
+            ("a histogram without a suffix", "# HELP a b\n# TYPE a histogram\na{le=\"1\"} 1\n"),
+            ("a bucket without an end", &histogram("a_bucket 1\na_sum 2\na_count 1\n")),
+            ("no last bucket", &histogram("a_bucket{le=\"1\"} 1\na_sum 2\na_count 1\n")),
+            ("falling counts", &histogram("a_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\na_sum 2\na_count 1\n")),
+            (
+                "falling ends",
+                &histogram("a_bucket{le=\"2\"} 1\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\na_sum 2\na_count 1\n"),
+            ),
+            ("another count", &histogram("a_bucket{le=\"+Inf\"} 1\na_sum 2\na_count 2\n")),
+            ("no sum", &histogram("a_bucket{le=\"+Inf\"} 1\na_count 1\n")),
+            ("no count", &histogram("a_bucket{le=\"+Inf\"} 1\na_sum 2\n")),
         ];
         assert_eq!(samples_in("# HELP a b\n# TYPE a gauge\na 1\na{c=\"d\"} 2\n"), 2);
+        assert_eq!(samples_in(&histogram("a_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\na_sum 2\na_count 1\n")), 4);
         for (fault, page) in broken {
             assert!(std::panic::catch_unwind(|| samples_in(page)).is_err(), "{fault}");
         }
@@ -379,7 +386,7 @@ mod tests {
     /// How many samples are in a page. Panics where it breaks a rule of the format.
     fn samples_in(page: &str) -> usize {
         assert!(page.ends_with('\n'), "the last line ends with a line feed");
-        let (mut families, mut series, mut quantiles) = (HashSet::new(), HashSet::new(), BTreeMap::new());
+        let (mut families, mut series) = (HashSet::new(), HashSet::new());
         let mut lines = page.lines().peekable();
         while let Some(line) = lines.next() {
             let help = line.strip_prefix("# HELP ").unwrap_or_else(|| panic!("no HELP before {line}"));
@@ -388,25 +395,44 @@ mod tests {
             assert!(families.insert(name), "{name} is one single group");
             let kind =
                 lines.next().and_then(|line| line.strip_prefix("# TYPE ")?.strip_prefix(name)).expect("its TYPE");
-            assert!([" counter", " gauge", " summary"].contains(&kind), "{kind}");
+            assert!([" counter", " gauge", " histogram"].contains(&kind), "{kind}");
             assert_eq!(kind == " counter", name.ends_with("_total"), "{name}");
+            let mut samples = vec![];
             while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
                 let (of, labels, value) = sample(line).unwrap_or_else(|problem| panic!("{problem}: {line}"));
-                assert_eq!(of, name, "a sample of another family");
+                let suffix = of.strip_prefix(name).expect("a sample of this family");
                 assert!(value.is_finite() && value >= 0.0, "{line}");
                 let names: BTreeSet<_> = labels.iter().map(|(name, _)| name).collect();
                 assert_eq!(names.len(), labels.len(), "a label twice: {line}");
                 assert!(series.insert((of, labels.clone())), "twice: {line}");
-                if let Some((last, others)) = labels.split_last()
-                    && last.0 == "quantile"
-                {
-                    let quantile: f64 = last.1.parse().expect("a number");
-                    let before = quantiles.insert((name, others.to_vec()), quantile);
-                    assert!(before.is_none_or(|before| before < quantile), "quantiles in their order: {line}");
-                }
+                samples.push((suffix, labels, value));
+            }
+            if kind == " histogram" {
+                check_histograms(&samples);
+            } else {
+                assert!(samples.iter().all(|(suffix, ..)| suffix.is_empty()), "a sample of another family than {name}");
             }
         }
         series.len()
+    }
+
+    /// Panics unless each histogram among these has buckets that grow, the last of them up to `+Inf` with as many as its
+    /// count says, and a sum.
+    fn check_histograms(samples: &[(&str, Labels, f64)]) {
+        let mut parts: BTreeMap<Labels, BTreeMap<&str, Vec<(f64, f64)>>> = BTreeMap::new();
+        for (suffix, labels, value) in samples {
+            let mut labels = labels.clone();
+            let end =
+                labels.pop_if(|(name, _)| name == "le").map_or(f64::NAN, |(_, end)| end.parse().expect("a number"));
+            parts.entry(labels).or_default().entry(suffix).or_default().push((end, *value));
+        }
+        for (labels, parts) in parts {
+            assert_eq!(parts.keys().copied().collect::<Vec<_>>(), ["_bucket", "_count", "_sum"], "{labels:?}");
+            let (buckets, counts, sums) = (&parts["_bucket"], &parts["_count"], &parts["_sum"]);
+            assert!(buckets.is_sorted_by(|(end, count), (next, more)| end < next && count <= more), "{labels:?}");
+            let [(_, count)] = counts[..] else { panic!("one count: {labels:?}") };
+            assert_eq!((buckets.last(), sums.len()), (Some(&(f64::INFINITY, count)), 1), "{labels:?}");
+        }
     }
 
     type Labels = Vec<(String, String)>;

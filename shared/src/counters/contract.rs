@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Bucket, CounterStore, Counts, Histogram, Tally};
+use super::{Bucket, CounterStore, Counts, Durations, Histogram, Range, Tally, Total};
 use crate::changes::{JobChange, Recorded};
 use crate::event::Event;
 use crate::id::{JobId, Tenant};
@@ -37,8 +37,12 @@ async fn each_event_is_counted_in_its_own_minute_and_by_its_type(store: &dyn Cou
     count(store, &[csv, mail].concat()).await;
 
     let found = store.totals(Some(&tenant)).await.expect("answers");
-    let csv = Counts { accepted: 1, started: 1, completed: 1, ..Counts::default() };
-    let mail = Counts { accepted: 1, waiting: 1, ..Counts::default() };
+    let csv = Total {
+        counts: Counts { accepted: 1, started: 1, completed: 1, ..Counts::default() },
+        ran: in_all(&[3000]),
+        waited: in_all(&[1000]),
+    };
+    let mail = Total { counts: Counts { accepted: 1, waiting: 1, ..Counts::default() }, ..Total::default() };
     assert_eq!(
         found.by_type.into_iter().collect::<Vec<_>>(),
         [("csv-generation".to_owned(), csv), ("email-send".to_owned(), mail)]
@@ -88,6 +92,8 @@ async fn an_event_is_counted_once_however_often_and_in_whatever_company_it_comes
     let minutes = store.minutes(Some(&tenant), START, START + MINUTE).await.expect("answers");
     assert_eq!((minutes.len(), minutes[0].all().counts), (1, expected));
     assert_eq!((minutes[0].all().ran.count(), minutes[0].all().waited.count()), (10, 10));
+    let total = store.totals(Some(&tenant)).await.expect("answers").by_type["csv-generation"];
+    assert_eq!((total.waited, total.ran), (in_all(&[10; 10]), in_all(&[20; 10])));
 }
 
 async fn tenants_are_counted_apart_and_together(store: &dyn CounterStore) {
@@ -143,6 +149,15 @@ fn of(millis: u64) -> Histogram {
     let mut histogram = Histogram::default();
     histogram.add(Bucket::of(Duration::from_millis(millis)), 1);
     histogram
+}
+
+fn in_all(durations: &[u64]) -> Durations {
+    let mut counted = Durations::default();
+    for millis in durations {
+        counted.add(Range::of(Duration::from_millis(*millis)), 1);
+        counted.add_ms(*millis);
+    }
+    counted
 }
 
 /// A job that waits for so many milliseconds, runs for so many, and completes.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{CounterStore, Minute, Tally, Totals, counted_of};
+use super::{CounterStore, Minute, Tally, Total, Totals, counted_of};
 use crate::changes::{EventId, Recorded};
 use crate::id::Tenant;
 use crate::ports::StoreError;
@@ -19,12 +19,11 @@ pub struct MemoryCounters(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     counted: BTreeSet<EventId>,
-    /// By tenant, minute and job type. The totals are their sum.
-    sums: Sums,
+    /// By tenant, minute and job type.
+    minutes: BTreeMap<(Tenant, Timestamp, String), Tally>,
+    /// By tenant and job type.
+    totals: BTreeMap<(Tenant, String), Total>,
 }
-
-/// What was counted, by tenant, minute and job type.
-pub(super) type Sums = BTreeMap<(Tenant, Timestamp, String), Tally>;
 
 impl MemoryCounters {
     /// What [`CounterStore::count`] does.
@@ -32,28 +31,30 @@ impl MemoryCounters {
         let mut state = self.locked();
         for event in events {
             if state.counted.insert(event.id) {
-                let key = (event.tenant.clone(), minute_of(event.at), event.job_type.as_str().to_owned());
-                for (field, by) in counted_of(event) {
-                    state.sums.entry(key.clone()).or_default().add(field, by);
+                let (tenant, job_type) = (event.tenant.clone(), event.job_type.as_str().to_owned());
+                let fields = counted_of(event);
+                if fields.is_empty() {
+                    continue;
                 }
+                let total = state.totals.entry((tenant.clone(), job_type.clone())).or_default();
+                fields.iter().for_each(|(field, by)| total.add(*field, *by));
+                let tally = state.minutes.entry((tenant, minute_of(event.at), job_type)).or_default();
+                fields.iter().for_each(|(field, by)| tally.add(*field, *by));
             }
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn sums(&self) -> Sums {
-        self.locked().sums.clone()
-    }
-
     /// The totals and all minutes.
     pub(super) fn of(&self, tenant: Option<&Tenant>) -> (Totals, Vec<Minute>) {
+        let state = self.locked();
+        let is_theirs = |whose: &Tenant| tenant.is_none_or(|tenant| tenant == whose);
         let mut totals = Totals::default();
+        for ((_, job_type), total) in state.totals.iter().filter(|((whose, _), _)| is_theirs(whose)) {
+            totals.by_type.entry(job_type.clone()).or_default().merge(total);
+        }
         let mut minutes: BTreeMap<Timestamp, BTreeMap<String, Tally>> = BTreeMap::new();
-        for ((whose, begins_at, job_type), tally) in &self.locked().sums {
-            if tenant.is_none_or(|tenant| tenant == whose) {
-                totals.by_type.entry(job_type.clone()).or_default().merge(&tally.counts);
-                minutes.entry(*begins_at).or_default().entry(job_type.clone()).or_default().merge(tally);
-            }
+        for ((_, begins_at, job_type), tally) in state.minutes.iter().filter(|((whose, ..), _)| is_theirs(whose)) {
+            minutes.entry(*begins_at).or_default().entry(job_type.clone()).or_default().merge(tally);
         }
         (totals, minutes.into_iter().map(|(begins_at, by_type)| Minute { begins_at, by_type }).collect())
     }

@@ -4,11 +4,12 @@
 mod chart;
 
 use std::fmt::{self, Write};
+use std::iter;
 
 use shared::id::Tenant;
 use shared::time::Timestamp;
 
-use super::statistics::{OfType, Outcome, Statistics};
+use super::statistics::{Counts, OfType, Outcome, Statistics};
 
 /// The whole page.
 pub fn page(statistics: &Statistics, tenant: &Tenant) -> String {
@@ -69,15 +70,19 @@ fn write_chart(page: &mut String, statistics: &Statistics) -> fmt::Result {
     let step = step(statistics);
     writeln!(page, "<figure>\n<figcaption>Jobs accepted in each {step}, by how they have gone so far</figcaption>")?;
     chart::write(page, statistics)?;
-    page.push_str("</figure>\n");
+    page.push_str("<ul class=\"key\" aria-hidden=\"true\">");
+    let counts = statistics.in_all().counts;
+    for name in Outcome::ALL.into_iter().filter(|outcome| counts.of(*outcome) > 0).map(Outcome::as_str) {
+        write!(page, "<li class=\"{name}\">{name}</li>")?;
+    }
+    page.push_str("</ul>\n</figure>\n");
     Ok(())
 }
 
 fn write_types(page: &mut String, statistics: &Statistics) -> fmt::Result {
-    page.push_str("<h2>By type</h2>\n<div class=\"wide\">\n<table>\n<thead>\n<tr><th scope=\"col\">type</th>");
-    write_count_heads(page)?;
-    page.push_str("<th scope=\"col\">attempts</th><th scope=\"col\">mean</th>");
-    page.push_str("<th scope=\"col\">half within</th><th scope=\"col\">95 % within</th></tr>\n</thead>\n<tbody>\n");
+    page.push_str("<h2 id=\"types\">By type</h2>\n");
+    page.push_str("<div class=\"wide by-type\" role=\"region\" aria-labelledby=\"types\" tabindex=\"0\">\n");
+    write_head(page, "type", type_heads())?;
     for (job_type, of_type) in statistics.by_type() {
         write_type(page, job_type, of_type)?;
     }
@@ -85,19 +90,18 @@ fn write_types(page: &mut String, statistics: &Statistics) -> fmt::Result {
     write_type(page, "all types", &statistics.in_all())?;
     page.push_str("</tfoot>\n</table>\n</div>\n");
     page.push_str("<p class=\"note\">How long: the last attempt of each completed job, from its start to its end. ");
-    page.push_str("“Within” is right to about 6 %.</p>\n");
+    page.push_str("“Within” is right to about 6&nbsp;%.</p>\n");
     Ok(())
 }
 
 fn write_type(page: &mut String, name: &str, of_type: &OfType) -> fmt::Result {
     let OfType { counts, attempts, durations } = of_type;
-    write!(page, "<tr><th scope=\"row\">{}</th><td>{}</td>", Escaped(name), counts.all())?;
-    for outcome in Outcome::ALL {
-        write!(page, "<td>{}</td>", counts.of(outcome))?;
-    }
-    write!(page, "<td>{attempts}</td>")?;
-    for millis in [durations.mean_ms(), durations.quantile_ms(50), durations.quantile_ms(95)] {
-        write!(page, "<td>{}</td>", Lasting(millis))?;
+    let millis = [durations.mean_ms(), durations.quantile_ms(50), durations.quantile_ms(95)];
+    let numbers = numbers(*counts).chain([attempts.to_string()]).chain(millis.map(|time| Lasting(time).to_string()));
+    write!(page, "<tr><th scope=\"row\">{}</th>", Escaped(name))?;
+    for (head, number) in type_heads().zip(numbers) {
+        // On a narrow screen a type is no row but a block, and the style writes the head above the number.
+        write!(page, "<td data-head=\"{head}\">{number}</td>")?;
     }
     page.push_str("</tr>\n");
     Ok(())
@@ -106,32 +110,46 @@ fn write_type(page: &mut String, name: &str, of_type: &OfType) -> fmt::Result {
 /// What the chart shows, in numbers.
 fn write_steps(page: &mut String, statistics: &Statistics) -> fmt::Result {
     let step = step(statistics);
-    write!(page, "<details>\n<summary>By {step}, in numbers</summary>\n<div class=\"wide\">\n<table>\n<thead>\n")?;
-    write!(page, "<tr><th scope=\"col\">{step}</th>")?;
-    write_count_heads(page)?;
-    page.push_str("</tr>\n</thead>\n<tbody>\n");
+    writeln!(page, "<details>\n<summary id=\"steps\">By {step}, in numbers</summary>")?;
+    page.push_str("<div class=\"wide by-time\" role=\"region\" aria-labelledby=\"steps\" tabindex=\"0\">\n");
+    write_head(page, step, count_heads())?;
     for (begins, counts) in statistics.by_time() {
-        let name = if statistics.is_by_the_hour() { minute(begins) } else { day(begins) };
-        write!(page, "<tr><th scope=\"row\">{name}</th><td>{}</td>", counts.all())?;
-        for outcome in Outcome::ALL {
-            write!(page, "<td>{}</td>", counts.of(outcome))?;
-        }
+        write!(page, "<tr><th scope=\"row\">{}</th>", time(statistics, begins))?;
+        numbers(counts).try_for_each(|number| write!(page, "<td>{number}</td>"))?;
         page.push_str("</tr>\n");
     }
     page.push_str("</tbody>\n</table>\n</div>\n</details>\n");
     Ok(())
 }
 
-fn write_count_heads(page: &mut String) -> fmt::Result {
-    page.push_str("<th scope=\"col\">accepted</th>");
-    for outcome in Outcome::ALL {
-        write!(page, "<th scope=\"col\">{}</th>", outcome.as_str())?;
-    }
+/// The beginning of a table, up to the first of its rows.
+fn write_head(page: &mut String, first: &'static str, heads: impl Iterator<Item = &'static str>) -> fmt::Result {
+    page.push_str("<table>\n<thead>\n<tr>");
+    iter::once(first).chain(heads).try_for_each(|head| write!(page, "<th scope=\"col\">{head}</th>"))?;
+    page.push_str("</tr>\n</thead>\n<tbody>\n");
     Ok(())
+}
+
+fn count_heads() -> impl Iterator<Item = &'static str> {
+    iter::once("accepted").chain(Outcome::ALL.map(Outcome::as_str))
+}
+
+fn type_heads() -> impl Iterator<Item = &'static str> {
+    count_heads().chain(["attempts", "mean", "half within", "95 % within"])
+}
+
+/// What stands below [`count_heads`].
+fn numbers(counts: Counts) -> impl Iterator<Item = String> {
+    iter::once(counts.all()).chain(Outcome::ALL.map(|outcome| counts.of(outcome))).map(|number| number.to_string())
 }
 
 fn step(statistics: &Statistics) -> &'static str {
     if statistics.is_by_the_hour() { "hour" } else { "day" }
+}
+
+/// When a step begins.
+fn time(statistics: &Statistics, begins: Timestamp) -> String {
+    if statistics.is_by_the_hour() { minute(begins) } else { day(begins) }
 }
 
 /// `2026-03-01 14:30`.
@@ -208,9 +226,11 @@ mod tests {
             "<title>Jobs from 2026-03-01 00:00 to 2026-03-02 00:00</title>",
             "<dt>accepted</dt><dd>100</dd>",
             "<dt>failed</dt><dd>15</dd>",
-            "<tr><th scope=\"row\">csv-generation</th><td>66</td><td>56</td><td>10</td>",
-            "<tr><th scope=\"row\">email-send</th><td>34</td><td>29</td><td>5</td>",
-            "<summary>By hour, in numbers</summary>",
+            r#"<th scope="row">csv-generation</th><td data-head="accepted">66</td><td data-head="completed">56</td>"#,
+            r#"<th scope="row">email-send</th><td data-head="accepted">34</td><td data-head="completed">29</td>"#,
+            r#"<td data-head="failed">15</td><td data-head="cancelled">0</td><td data-head="unfinished">0</td>"#,
+            r#"<li class="completed">completed</li><li class="failed">failed</li></ul>"#,
+            r#"<summary id="steps">By hour, in numbers</summary>"#,
             "<tr><th scope=\"row\">2026-03-01 23:00</th><td>4</td>",
         ] {
             assert!(page.contains(text), "{text} in {page}");
@@ -241,6 +261,20 @@ mod tests {
             }
         }
         assert_eq!(open, [""; 0]);
+    }
+
+    #[test]
+    fn whatever_scrolls_can_be_reached_by_the_keyboard_and_has_a_name() {
+        let page = page(&statistics(["csv-generation", "email-send"]), &tenant());
+        let regions: Vec<_> =
+            page.split("<div class=\"wide ").skip(1).filter_map(|rest| rest.split('>').next()).collect();
+        assert_eq!(regions.len(), 2);
+        for region in regions {
+            let name =
+                region.split("aria-labelledby=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a name");
+            assert!(region.contains("role=\"region\"") && region.contains("tabindex=\"0\""), "{region}");
+            assert!(page.contains(&format!("id=\"{name}\">By ")), "{region}");
+        }
     }
 
     #[test]

@@ -214,7 +214,10 @@ impl Plan {
         for scope in scopes_of(&event.tenant) {
             for span in [Span::Ever, Span::Minute(minute_of(event.at))] {
                 let sum = self.sums.entry(Sum { scope: scope.to_owned(), span, lane }).or_default();
-                let kept = fields.iter().filter(|(field, _)| field.is_in_totals() || span != Span::Ever);
+                let kept = fields.iter().filter(|(field, _)| match span {
+                    Span::Ever => field.is_in_totals(),
+                    Span::Minute(_) => field.is_in_minutes(),
+                });
                 for (field, by) in kept {
                     *sum.entry(format!("{}#{field}", event.job_type)).or_default() += by;
                 }
