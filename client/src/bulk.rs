@@ -1,17 +1,17 @@
 //! Acting on many jobs at once.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::jobs::JobFilter;
+use crate::verbatim::Verbatim;
 
 /// Which jobs to act on, and how. One call acts on one page of them; [`BulkOutcome::next_cursor`] says where the next
 /// begins.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Bulk {
-    filter: BulkFilter,
+    filter: JobFilter,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,34 +22,10 @@ pub struct Bulk {
     per_second: Option<u32>,
 }
 
-#[derive(Clone, Debug, Default, Serialize)]
-struct BulkFilter {
-    #[serde(flatten)]
-    jobs: JobFilter,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_after: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_before: Option<Timestamp>,
-}
-
 impl Bulk {
-    /// To act on these jobs. Something must be said of them.
+    /// To act on these jobs. Something must be said of them, and one status at most.
     pub fn on(filter: JobFilter) -> Self {
-        Self { filter: BulkFilter { jobs: filter, ..BulkFilter::default() }, ..Self::default() }
-    }
-
-    /// Only on those accepted after this time.
-    #[must_use]
-    pub fn created_after(mut self, time: Timestamp) -> Self {
-        self.filter.created_after = Some(time);
-        self
-    }
-
-    /// Only on those accepted before this time.
-    #[must_use]
-    pub fn created_before(mut self, time: Timestamp) -> Self {
-        self.filter.created_before = Some(time);
-        self
+        Self { filter, ..Self::default() }
     }
 
     /// Only to count them: nothing is changed.
@@ -100,12 +76,12 @@ pub struct BulkOutcome {
 
 impl Client {
     /// Cancels many jobs; each as [`Client::cancel`] does.
-    pub async fn cancel_all(&self, bulk: &Bulk) -> Result<BulkOutcome, Error> {
+    pub async fn cancel_all(&self, bulk: &Bulk) -> Result<Verbatim<BulkOutcome>, Error> {
         self.post(&["jobs", "cancel"]).json(bulk)?.read().await
     }
 
     /// Lets many failed or cancelled jobs be tried again; each as [`Client::retry`] does.
-    pub async fn retry_all(&self, bulk: &Bulk) -> Result<BulkOutcome, Error> {
+    pub async fn retry_all(&self, bulk: &Bulk) -> Result<Verbatim<BulkOutcome>, Error> {
         self.post(&["jobs", "retry"]).json(bulk)?.read().await
     }
 }
@@ -121,11 +97,12 @@ mod tests {
         let outcome = r#"{"dry_run":true,"matched":7,"changed":0,"skipped":0,"next_cursor":"c"}"#;
         let service = Service::that_answers([Reply::new(200, outcome), Reply::new(200, outcome)]).await;
         let client = service.client();
-        let failed = Bulk::on(JobFilter::all().status(Status::Failed).job_type("email-send"));
-        let counted = client.retry_all(&failed.clone().dry_run()).await.expect("an outcome");
+        let failed = JobFilter::all().status(Status::Failed).job_type("email-send");
+        let counted = client.retry_all(&Bulk::on(failed.clone()).dry_run()).await.expect("an outcome");
         assert_eq!((counted.matched, counted.next_cursor.as_deref()), (7, Some("c")));
         let time = "2030-01-31T09:00:00Z".parse().expect("a time");
-        client.cancel_all(&failed.created_before(time).limit(50).cursor("c").per_second(5)).await.expect("an outcome");
+        let bulk = Bulk::on(failed.created_before(time)).limit(50).cursor("c").per_second(5);
+        client.cancel_all(&bulk).await.expect("an outcome");
         let asked: Vec<_> = service.asked().into_iter().map(|asked| (asked.line, asked.body)).collect();
         let filter = r#"{"filter":{"status":"failed","type":"email-send""#;
         assert_eq!(asked[0], ("POST /jobs/retry".to_owned(), format!(r#"{filter}}},"dry_run":true}}"#)));

@@ -4,13 +4,14 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Problem};
 use crate::patience::{Patience, parse_retry_after};
+use crate::verbatim::Verbatim;
 
 /// A client of one deployment's API. Cheap to clone; its clones share their connections.
 #[derive(Clone)]
@@ -52,13 +53,18 @@ impl Client {
         self
     }
 
+    /// Where the API is.
+    pub fn url(&self) -> &Url {
+        &self.base
+    }
+
     /// A call of `method` on the path of these segments below the base, each encoded as it must be.
     pub(crate) fn call(&self, method: Method, segments: &[&str]) -> Call<'_> {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
-        Call { client: self, method, url, key: None, body: None }
+        Call { client: self, method, url, key: None, body: None, patience: self.patience }
     }
 
     pub(crate) fn get(&self, segments: &[&str]) -> Call<'_> {
@@ -97,6 +103,7 @@ pub(crate) struct Call<'a> {
     url: Url,
     key: Option<HeaderValue>,
     body: Option<Vec<u8>>,
+    patience: Patience,
 }
 
 /// An answer that says yes.
@@ -104,6 +111,8 @@ pub(crate) struct Answer {
     status: StatusCode,
     /// Whether an earlier request with the same key did what this one asked for.
     pub(crate) replayed: bool,
+    /// Where to look at what it made.
+    pub(crate) location: Option<String>,
     body: Vec<u8>,
 }
 
@@ -117,7 +126,7 @@ impl Call<'_> {
     }
 
     /// With this body.
-    pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, Error> {
+    pub(crate) fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Result<Self, Error> {
         let body = serde_json::to_vec(body);
         self.body = Some(body.map_err(|error| Error::Unsendable(format!("the request is no JSON: {error}")))?);
         Ok(self)
@@ -126,21 +135,27 @@ impl Call<'_> {
     /// With this idempotency key or, so that each try does the same once, a fresh one.
     pub(crate) fn key(mut self, key: Option<&str>) -> Result<Self, Error> {
         let value = match key {
-            Some(key) => HeaderValue::from_str(key),
+            Some(key) => HeaderValue::from_str(&key_header(key)),
             None => HeaderValue::from_str(&fresh_key()?),
         };
         self.key = Some(value.map_err(|_| Error::Unsendable("an idempotency key is printable ASCII".to_owned()))?);
         Ok(self)
     }
 
+    /// To be tried once.
+    pub(crate) fn once(mut self) -> Self {
+        self.patience.attempts = 1;
+        self
+    }
+
     /// Makes the call, and reads the answer's body.
-    pub(crate) async fn read<T: DeserializeOwned>(self) -> Result<T, Error> {
+    pub(crate) async fn read<T: DeserializeOwned>(self) -> Result<Verbatim<T>, Error> {
         self.answer().await?.read()
     }
 
     /// Makes the call.
     pub(crate) async fn answer(self) -> Result<Answer, Error> {
-        let patience = self.client.patience;
+        let patience = self.patience;
         let began = Instant::now();
         let mut attempt = 1;
         loop {
@@ -174,7 +189,8 @@ impl Call<'_> {
         let (status, headers) = (response.status(), response.headers().clone());
         let body: Vec<u8> = response.bytes().await.map_err(|error| Failure::of(error, attempt))?.into();
         if status.is_success() {
-            return Ok(Answer { status, replayed: headers.contains_key("idempotent-replayed"), body });
+            let location = text(&headers, LOCATION.as_str()).map(ToOwned::to_owned);
+            return Ok(Answer { status, replayed: headers.contains_key("idempotent-replayed"), location, body });
         }
         if !status.is_client_error() && !status.is_server_error() {
             let problem = "it neither did nor refused what was asked for".to_owned();
@@ -197,8 +213,17 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+/// The key as it is or, where that would be read as another one or as two, as a string in double quotes (RFC 9651,
+/// section 3.3.3).
+fn key_header(key: &str) -> String {
+    if key.trim() == key && !key.contains([',', '"']) {
+        return key.to_owned();
+    }
+    format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 /// A UUID of version 7.
-pub(crate) fn fresh_key() -> Result<String, Error> {
+fn fresh_key() -> Result<String, Error> {
     let mut random = [0; 10];
     getrandom::fill(&mut random)
         .map_err(|error| Error::Unsendable(format!("there are no random numbers for a key: {error}")))?;
@@ -248,7 +273,7 @@ mod tests {
         let service = Service::that_answers([Reply::new(202, ACCEPTED)]).await;
         let client = service.client().with_token("secret").expect("a token");
         let submitted = client.submit(&new_job().tag("a").max_attempts(5)).await.expect("accepted");
-        assert_eq!((submitted.status, submitted.replayed), (Status::Pending, false));
+        assert_eq!((&submitted.status, submitted.replayed), (&Status::Pending, false));
         let asked = service.asked();
         assert_eq!((asked[0].line.as_str(), asked[0].header("authorization")), ("POST /jobs", Some("Bearer secret")));
         assert_eq!(asked[0].body, r#"{"type":"csv-generation","payload":{"b":1,"a":2},"max_attempts":5,"tags":["a"]}"#);
@@ -279,6 +304,22 @@ mod tests {
         let key = |call: usize| asked[call].header("idempotency-key").expect("a key");
         assert_ne!(key(0), key(1));
         assert_eq!((key(2), key(3)), ("order-1", "order-1"));
+    }
+
+    #[test]
+    fn a_key_that_would_be_read_as_another_is_quoted() {
+        let cases = [
+            ("order-1", "order-1"),
+            ("order 1", "order 1"),
+            (r"a\b", r"a\b"),
+            ("a,b", r#""a,b""#),
+            (" a", r#"" a""#),
+            (r#""a""#, r#""\"a\"""#),
+            (r#"a\,""#, r#""a\\,\"""#),
+        ];
+        for (key, header) in cases {
+            assert_eq!(key_header(key), header);
+        }
     }
 
     #[tokio::test]

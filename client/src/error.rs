@@ -58,6 +58,10 @@ pub struct Problem {
     pub kind: String,
     /// The kind of problem in words.
     pub title: String,
+    /// The kind of problem in a word for programs, such as `invalid_field`; `None` if it is not the service itself that
+    /// answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// The HTTP status.
     pub status: u16,
     /// What is wrong, for a person.
@@ -67,6 +71,9 @@ pub struct Problem {
     /// The request's id (`X-Request-Id`), by which the service's logs tell more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The answer's whole body, as it came.
+    #[serde(skip)]
+    pub body: String,
 }
 
 impl fmt::Display for Problem {
@@ -86,6 +93,7 @@ struct Body {
     #[serde(rename = "type")]
     kind: Option<String>,
     title: Option<String>,
+    code: Option<String>,
     detail: Option<String>,
     field: Option<String>,
     message: Option<String>,
@@ -94,14 +102,17 @@ struct Body {
 impl Problem {
     /// Reads an error answer, whoever it came from. `reason` is the status in words.
     pub(crate) fn read(status: u16, reason: Option<&str>, body: &[u8], request_id: Option<String>) -> Self {
-        let body: Body = serde_json::from_slice(body).unwrap_or_default();
+        let text = String::from_utf8_lossy(body).into_owned();
+        let body: Body = serde_json::from_str(&text).unwrap_or_default();
         Self {
             kind: body.kind.unwrap_or_else(|| "about:blank".to_owned()),
             title: body.title.unwrap_or_else(|| reason.unwrap_or_default().to_owned()),
+            code: body.code,
             status,
             detail: body.detail.or(body.message).unwrap_or_default(),
             field: body.field,
             request_id,
+            body: text,
         }
     }
 }
@@ -113,15 +124,14 @@ mod tests {
     #[test]
     fn whoever_refuses_is_understood() {
         let of = |status, reason, body: &str| Problem::read(status, reason, body.as_bytes(), None);
-        let own = r#"{"type":"about:blank","title":"Unprocessable Entity","status":422,
+        let body = r#"{"type":"about:blank","title":"Unprocessable Entity","code":"invalid_field","status":422,
             "detail":"`payload.to` is required","field":"payload.to","new":1}"#;
-        let own = of(422, Some("Unprocessable Entity"), own);
-        assert_eq!(
-            (own.to_string(), own.field.as_deref()),
-            ("`payload.to` is required".to_owned(), Some("payload.to"))
-        );
+        let own = of(422, Some("Unprocessable Entity"), body);
+        assert_eq!(own.to_string(), "`payload.to` is required");
+        assert_eq!((own.field.as_deref(), own.code.as_deref()), (Some("payload.to"), Some("invalid_field")));
+        assert_eq!(own.body, body);
         let gateway = of(401, Some("Unauthorized"), r#"{"message":"Unauthorized"}"#);
-        assert_eq!((gateway.to_string(), gateway.status), ("Unauthorized".to_owned(), 401));
+        assert_eq!((gateway.to_string(), gateway.status, gateway.code), ("Unauthorized".to_owned(), 401, None));
         assert_eq!(of(502, Some("Bad Gateway"), "<html>").to_string(), "Bad Gateway");
         assert_eq!(of(599, None, "").to_string(), "the service answered with HTTP status 599");
     }

@@ -135,6 +135,9 @@ pub struct Job {
     /// Words by which its owner finds it.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// The job that it is a copy of.
+    #[serde(default)]
+    pub duplicate_of: Option<JobId>,
     /// How far its work has come, if its type tells.
     #[serde(default)]
     pub progress: Option<Progress>,

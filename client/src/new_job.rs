@@ -18,6 +18,7 @@ pub struct NewJob {
     start: Option<Start>,
     expires_at: Option<Timestamp>,
     tags: Vec<String>,
+    callback_url: Option<String>,
     key: Option<String>,
 }
 
@@ -30,19 +31,19 @@ enum Start {
 impl NewJob {
     /// A job of this type, with what it needs to know. Fields keep their order.
     pub fn of<T: Serialize + ?Sized>(job_type: impl Into<String>, payload: &T) -> Result<Self, Error> {
-        let payload = to_raw_value(payload);
-        Ok(Self::with(job_type.into(), payload.map_err(|error| not_json(&error))?))
+        let payload = to_raw_value(payload).map_err(|error| not_json("the payload", &error))?;
+        Ok(Self::with(job_type.into(), payload))
     }
 
     /// A job of this type, with what it needs to know as JSON text.
     pub fn of_json(job_type: impl Into<String>, payload: impl Into<String>) -> Result<Self, Error> {
-        let payload = RawValue::from_string(payload.into());
-        Ok(Self::with(job_type.into(), payload.map_err(|error| not_json(&error))?))
+        Ok(Self::with(job_type.into(), json_text("the payload", payload.into())?))
     }
 
     fn with(job_type: String, payload: Box<RawValue>) -> Self {
-        let (max_attempts, timeout_seconds, start, expires_at, key) = (None, None, None, None, None);
-        Self { job_type, payload, max_attempts, timeout_seconds, start, expires_at, tags: vec![], key }
+        let (max_attempts, timeout_seconds, start, expires_at) = (None, None, None, None);
+        let (tags, callback_url, key) = (vec![], None, None);
+        Self { job_type, payload, max_attempts, timeout_seconds, start, expires_at, tags, callback_url, key }
     }
 
     /// Under this idempotency key, 1 to 255 characters of printable ASCII: however often it is submitted under it, it
@@ -96,6 +97,13 @@ impl NewJob {
         self
     }
 
+    /// Whoever is at this URL is told how it ended.
+    #[must_use]
+    pub fn callback_url(mut self, url: impl Into<String>) -> Self {
+        self.callback_url = Some(url.into());
+        self
+    }
+
     /// Its idempotency key, if it was given one.
     pub(crate) fn given_key(&self) -> Option<&str> {
         self.key.as_deref()
@@ -117,6 +125,7 @@ impl NewJob {
             run_at,
             expires_at: self.expires_at,
             tags: (!self.tags.is_empty()).then_some(&self.tags),
+            callback_url: self.callback_url.as_deref(),
             idempotency_key,
         }
     }
@@ -141,6 +150,8 @@ pub(crate) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<&'a Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<&'a str>,
 }
 
@@ -148,8 +159,13 @@ pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
-fn not_json(error: &serde_json::Error) -> Error {
-    Error::Unsendable(format!("the payload is not JSON: {error}"))
+/// The text, which is what `what` names, if it is JSON.
+pub(crate) fn json_text(what: &str, text: String) -> Result<Box<RawValue>, Error> {
+    RawValue::from_string(text).map_err(|error| not_json(what, &error))
+}
+
+pub(crate) fn not_json(what: &str, error: &serde_json::Error) -> Error {
+    Error::Unsendable(format!("{what} is not JSON: {error}"))
 }
 
 #[cfg(test)]
@@ -173,9 +189,10 @@ mod tests {
         let job = job.timeout(Duration::from_millis(1_001)).delay(Duration::from_secs(5));
         assert!(body(&job).ends_with(r#","timeout_seconds":2,"delay_seconds":5}"#), "{}", body(&job));
         let time: Timestamp = "2030-01-31T09:00:00Z".parse().expect("a time");
-        let job = job.run_at(time).expires_at(time).tag("a").tag("b");
-        let end = r#","run_at":"2030-01-31T09:00:00Z","expires_at":"2030-01-31T09:00:00Z","tags":["a","b"]}"#;
-        assert!(body(&job).ends_with(end), "{}", body(&job));
+        let job = job.run_at(time).expires_at(time).tag("a").tag("b").callback_url("https://x.example");
+        let times = r#","run_at":"2030-01-31T09:00:00Z","expires_at":"2030-01-31T09:00:00Z""#;
+        let end = format!(r#"{times},"tags":["a","b"],"callback_url":"https://x.example"}}"#);
+        assert!(body(&job).ends_with(&end), "{}", body(&job));
     }
 
     #[test]

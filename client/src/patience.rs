@@ -43,11 +43,12 @@ impl Patience {
     }
 }
 
-/// Reads the header `Retry-After`: seconds, or an HTTP date (RFC 9110, section 10.2.3).
+/// Reads the header `Retry-After`: seconds, or an HTTP date (RFC 9110, section 10.2.3). A number of seconds that is too
+/// large to count is the largest that can be counted: whoever says it does not want to be asked again soon.
 pub(crate) fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let time = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
     Some(Duration::try_from(time.duration_since(now)).unwrap_or_default())
@@ -75,10 +76,35 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let now: Timestamp = "1994-11-06T08:49:37Z".parse().expect("a time");
-        let of = |text| parse_retry_after(text, now);
-        assert_eq!(of("120"), Some(Duration::from_secs(120)));
-        assert_eq!(of("Sun, 06 Nov 1994 08:49:47 GMT"), Some(Duration::from_secs(10)));
-        assert_eq!(of("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(of("soon"), None);
+        let thousand_digits = "9".repeat(1000);
+        let cases = [
+            ("120", Some(120)),
+            (" 120 ", Some(120)),
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", Some(u64::MAX)),
+            ("99999999999999999999", Some(u64::MAX)),
+            (thousand_digits.as_str(), Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("1e3", None),
+            ("\u{661}", None),
+        ];
+        for (text, seconds) in cases {
+            assert_eq!(parse_retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn however_long_a_service_asks_to_wait_the_sum_can_be_reckoned() {
+        let longest = parse_retry_after("99999999999999999999", Timestamp::UNIX_EPOCH);
+        let pause = Patience::default().pause(1, longest, 0);
+        assert!(Duration::from_secs(7).saturating_add(pause) > Patience::default().whole_time);
     }
 }

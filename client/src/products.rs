@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::Client;
 use crate::error::Error;
 use crate::job::JobId;
+use crate::verbatim::Verbatim;
 
 /// A product to be stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -69,14 +70,14 @@ pub struct Product {
 
 impl Client {
     /// Stores a product and its job: both, or neither.
-    pub async fn create_product(&self, product: &NewProduct) -> Result<ProductAccepted, Error> {
+    pub async fn create_product(&self, product: &NewProduct) -> Result<Verbatim<ProductAccepted>, Error> {
         let answer = self.post(&["products"]).key(product.key.as_deref())?.json(product)?.answer().await?;
-        let accepted: ProductAccepted = answer.read()?;
-        Ok(ProductAccepted { replayed: accepted.replayed || answer.replayed, ..accepted })
+        let accepted: Verbatim<ProductAccepted> = answer.read()?;
+        Ok(accepted.map(|accepted| ProductAccepted { replayed: accepted.replayed || answer.replayed, ..accepted }))
     }
 
     /// A product.
-    pub async fn product(&self, id: &str) -> Result<Product, Error> {
+    pub async fn product(&self, id: &str) -> Result<Verbatim<Product>, Error> {
         self.get(&["products", id]).read().await
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::verbatim::Verbatim;
 
 /// The queue behind the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,17 +19,17 @@ pub struct Queue {
 
 impl Client {
     /// The queue as it is.
-    pub async fn queue(&self) -> Result<Queue, Error> {
+    pub async fn queue(&self) -> Result<Verbatim<Queue>, Error> {
         self.get(&["queue"]).read().await
     }
 
     /// Lets no attempt begin until the queue is resumed. Running ones go on, and none is used up by waiting.
-    pub async fn pause_queue(&self) -> Result<Queue, Error> {
+    pub async fn pause_queue(&self) -> Result<Verbatim<Queue>, Error> {
         self.post(&["queue", "pause"]).read().await
     }
 
     /// Lets attempts begin again.
-    pub async fn resume_queue(&self) -> Result<Queue, Error> {
+    pub async fn resume_queue(&self) -> Result<Verbatim<Queue>, Error> {
         self.post(&["queue", "resume"]).read().await
     }
 }

@@ -54,11 +54,17 @@ impl Tail {
 
 /// A log line for people, if it tells of a job or of a request. `None` for everything else, and for logs that are not
 /// JSON.
-fn readable(line: &str) -> Option<String> {
+pub fn readable(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
-    let time: jiff::Timestamp = line.get("timestamp")?.as_str()?.parse().ok()?;
+    let time = time_of_day(line.get("timestamp")?)?;
     let told = of_job(&line).or_else(|| of_request(&line))?;
-    Some(format!("{}  {told}", time.strftime("%H:%M:%S%.3f")).trim_end().to_owned())
+    Some(format!("{time}  {told}").trim_end().to_owned())
+}
+
+/// The time of day in a line's `timestamp`.
+pub fn time_of_day(timestamp: &Value) -> Option<String> {
+    let time: jiff::Timestamp = timestamp.as_str()?.parse().ok()?;
+    Some(time.strftime("%H:%M:%S%.3f").to_string())
 }
 
 /// A request, in and out again. Nothing of those that only ask whether anybody is there.

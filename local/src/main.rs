@@ -1,9 +1,8 @@
 //! `cargo run`: the whole of Dray on this machine.
 
-use clap::Parser;
 use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    local::run(local::CommandLine::parse()).await
+    local::run(std::env::args_os()).await
 }

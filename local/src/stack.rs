@@ -10,12 +10,11 @@ use reqwest::StatusCode;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::cloudformation;
 use crate::engine::{self, Engine, Folders};
 use crate::environment::Environment;
 use crate::follow::follow;
-use crate::functions;
-use crate::{Options, proxy};
+use crate::foreign::Guard;
+use crate::{Options, aws_env, cloudformation, functions, proxy};
 
 /// A running stack. Dropped, it ends at once, and what happened since its start may be forgotten; [`Stack::stop`] keeps it.
 pub struct Stack {
@@ -60,10 +59,12 @@ impl Stack {
         let outputs = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await?;
 
         let url = format!("http://{}", listener.local_addr().context("the API has no address")?);
+        aws_env::write(&folders.data_dir, engine.url(), &url, &outputs)?;
         let api_url = api_url(engine.url(), &outputs)?;
+        let guard = Guard::new(options.allow_host.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let ended = proxy::serve(listener, api_url).await;
+            let ended = proxy::serve(listener, api_url, guard).await;
             anyhow::anyhow!("the API is no longer served ({ended:?})")
         });
         let tell = report.clone();

@@ -102,6 +102,46 @@ fn engine_is_gone(folder: &Path) -> bool {
     true
 }
 
+/// The code blocks of docs/local-aws.md that are written in `language`.
+fn blocks(language: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/local-aws.md")).expect("the page");
+    let blocks = page.split("\n```").skip(1).step_by(2); // every other fence closes one
+    blocks.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n').map(str::to_owned)).collect()
+}
+
+/// Runs what docs/local-aws.md says about the job `id` in the folder where `dray` runs, until each command has said all
+/// that it shall.
+async fn an_operator_can_follow(id: &str, folder: &Path) {
+    let target_dir = Path::new(env!("CARGO_BIN_EXE_dray")).ancestors().nth(2).expect("a target folder");
+    let packages = local::engine::install(target_dir, &|line| eprintln!("{line}")).await.expect("installed");
+    let shell = blocks("sh");
+    let block = |start: &str| shell.iter().find(|block| block.starts_with(start)).expect("is on the page");
+    let (environment, search) = (block(". "), block("grep "));
+    let mut commands = vec![(search.clone(), vec![r#""message":"job.accepted""#, r#""message":"job.failed""#])];
+    let said = [vec!["job.accepted", "job.retrying", "job.failed"], vec![r#""status": "failed""#, id], vec![id]];
+    let programs = blocks("python");
+    assert_eq!(programs.len(), said.len());
+    commands.extend(programs.iter().map(|program| format!("python3 - <<'END'\n{program}\nEND")).zip(said));
+    for (command, expected) in commands {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut sh = Command::new("sh");
+            sh.args(["-c", &format!("{environment}\n{command}")]).current_dir(folder).env_clear();
+            for inherited in ["PATH", "HOME", "LD_LIBRARY_PATH"] {
+                sh.envs(std::env::var_os(inherited).map(|value| (inherited, value)));
+            }
+            let output = sh.env("JOB_ID", id).env("PYTHONPATH", &packages).output().expect("sh starts");
+            assert!(output.status.success(), "{command}: {output:?}");
+            let output = String::from_utf8(output.stdout).expect("text");
+            if expected.iter().all(|words| output.contains(words)) {
+                break;
+            }
+            assert!(Instant::now() < end, "{command} does not say {expected:?}, but:\n{output}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_command_runs_the_system_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -129,6 +169,8 @@ async fn one_command_runs_the_system_and_leaves_nothing_behind() {
     let failing = post(&url, "/jobs", r#"{"type":"rehearsal","payload":{"attempts":["fail","give_up"]}}"#).await;
     dray.says(&["retrying", &failing, "told to fail"]);
     dray.says(&["failed", &failing, "told to give up"]);
+    dray.says(&["  . .dray/aws.env"]);
+    an_operator_can_follow(&failing, folder).await;
 
     // A second one: neither the port nor the data folder is free.
     let port = url.rsplit(':').next().expect("a port").parse().expect("a port");
@@ -159,6 +201,6 @@ async fn one_command_runs_the_system_and_leaves_nothing_behind() {
 #[test]
 fn what_a_person_types_wrong_is_answered() {
     let output = Command::new(env!("CARGO_BIN_EXE_dray")).arg("--prot").output().expect("dray starts");
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("--port"), "{output:?}");
 }

@@ -16,8 +16,8 @@ use crate::job::{Job, Progress, Status, Tag};
 use crate::json::Json;
 use crate::memory::SeededEntropy;
 use crate::ports::{
-    Changed, Cursor, DeadLetter, DeadLetters, Entropy, Inserted, InsertedWith, JobQueue, JobStore, Lane, ListQuery,
-    Message, OwnItem, Receipt, Switch,
+    Changed, Cursor, DeadLetter, DeadLetters, Deleted, Entropy, Inserted, InsertedWith, JobQueue, JobStore, Lane,
+    ListQuery, Message, OwnItem, Receipt, Switch,
 };
 use crate::product::{Product, ProductId, Products};
 use crate::submission::{Origin, Submission};
@@ -39,6 +39,7 @@ pub async fn job_store(store: &dyn JobStore) {
     each_job_of_a_batch_is_stored_for_itself(store).await;
     a_job_and_an_item_are_stored_together_or_not_at_all(store).await;
     jobs_are_listed_newest_first_in_pages(store).await;
+    a_job_is_deleted_once_it_has_ended(store).await;
 }
 
 /// The suite for the switch, which must not be paused yet.
@@ -166,6 +167,27 @@ async fn pages(store: &dyn JobStore, mut query: ListQuery) -> Vec<JobId> {
             None => return listed,
             next @ Some(_) => query.before = next,
         }
+    }
+}
+
+async fn a_job_is_deleted_once_it_has_ended(store: &dyn JobStore) {
+    for (number, path) in (5800..).zip(paths()) {
+        let job = job(number);
+        assert_eq!(store.delete_if_ended(job.id).await.expect("answers"), Deleted::Missing);
+        store.insert_if_absent(&job).await.expect("answers");
+        for change in path {
+            store.change_if_allowed(job.id, &change).await.expect("answers");
+        }
+        let there = store.find(job.id).await.expect("answers").expect("is there");
+        if !there.status().is_terminal() {
+            let refused = store.delete_if_ended(job.id).await.expect("answers");
+            assert_eq!(refused, Deleted::NotEnded(Box::new(there)));
+            end(store, &job).await;
+        }
+        assert_eq!(store.delete_if_ended(job.id).await.expect("answers"), Deleted::Yes);
+        assert_eq!(store.find(job.id).await.expect("answers"), None);
+        let change = store.change_if_allowed(job.id, &claim(1, START)).await.expect("answers");
+        assert_eq!(change, Changed::Missing, "a late message finds nothing to start");
     }
 }
 

@@ -74,6 +74,9 @@ fn in_the_callers_terms(sentence: String) -> String {
         let variants = variants.trim_start_matches("one of ").replace('`', "");
         return format!("must be one of {variants}");
     }
+    if sentence.starts_with("invalid length") && sentence.contains("expected struct") {
+        return "must be an object, not an array".to_owned();
+    }
     let found = sentence.strip_prefix("invalid type: ").or_else(|| sentence.strip_prefix("invalid value: "));
     let Some((found, expected)) = found.and_then(|rest| rest.rsplit_once(", expected ")) else {
         return format!("does not fit: {sentence}");
@@ -149,7 +152,7 @@ mod tests {
         assert_eq!(with("\"3, expected 4\""), "`count` must be a whole number from 0 to 255, not a string");
         assert_eq!(with("[]"), "`count` must be a whole number from 0 to 255, not an array");
         assert_eq!(with("true"), "`count` must be a whole number from 0 to 255, not true");
-        assert_eq!(of(r#"{"inner":[]}"#), "`inner.name` is required");
+        assert_eq!(of(r#"{"inner":[]}"#), "`inner` must be an object, not an array");
         assert_eq!(of(r#"{"inner":7}"#), "`inner` must be an object, not the number 7");
         assert_eq!(of(r#"{"inner":null}"#), "`inner` is required", "null is the same as absent");
         assert_eq!(of(r#"{"inner":{"name":null}}"#), "`inner.name` is required");

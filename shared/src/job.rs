@@ -51,6 +51,8 @@ pub struct Job {
     pub expires_at: Option<Timestamp>,
     /// Who is told how it ended, by a webhook.
     pub callback_url: Option<String>,
+    /// The job that it is a copy of.
+    pub duplicate_of: Option<JobId>,
     /// How far its work has come, in words of its type: where an attempt that goes on, or the next one, begins.
     pub checkpoint: Option<Json>,
     /// How far its work has come, for people.
@@ -211,6 +213,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Processing, Self::Completed, Self::Failed, Self::Cancelled];
+
     /// Whether nothing can happen to the job any more, unless somebody asks for a failed job to be tried again.
     pub fn is_terminal(self) -> bool {
         match self {

@@ -69,6 +69,12 @@ impl JobType {
         })
     }
 
+    /// What is wrong with a `field` that names no type.
+    pub fn unknown(field: &str) -> InvalidField {
+        let known: Vec<_> = Self::ALL.iter().map(|known| known.policy().name).collect();
+        InvalidField::new(field, format!("is not a known job type; known are {}", known.join(", ")))
+    }
+
     /// Whether release builds have it.
     pub fn is_deployed(self) -> bool {
         match self {

@@ -85,7 +85,10 @@ pub fn check_readable(text: &str) -> Result<(), NotReadable> {
         "has half of a surrogate pair (\\ud800 to \\udfff), which is no character".to_owned()
     };
     let path = track.path().to_string();
-    let path: String = if path == "." { String::new() } else { path.chars().take(LONGEST_PATH).collect() };
+    // A name that cannot be read is a question mark: the object around it is named.
+    let path = path.strip_suffix(".?").unwrap_or(&path);
+    let path: String =
+        if [".", "?"].contains(&path) { String::new() } else { path.chars().take(LONGEST_PATH).collect() };
     Err(NotReadable::At(path, problem))
 }
 
@@ -176,6 +179,12 @@ impl<const LEAST: u32, const MOST: u32> Whole<LEAST, MOST> {
     /// The number.
     pub const fn get(self) -> u32 {
         self.0
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> Serialize for Whole<LEAST, MOST> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.0)
     }
 }
 

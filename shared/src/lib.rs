@@ -6,6 +6,7 @@
 //! Where to start: [`job::Job`] is the data, [`transition::transition`] is the only way its status changes,
 //! [`ports`] is where it is kept, and [`job_type::JobType`] lists the work Dray knows how to do.
 
+pub mod base64_text;
 pub mod chain;
 pub mod changes;
 pub mod contract;

@@ -42,6 +42,9 @@ pub trait JobStore: Send + Sync {
     /// already, so is its item, and nothing changes.
     async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError>;
 
+    /// Deletes the job, in one atomic step, if it has ended. After an error it may or may not be gone.
+    async fn delete_if_ended(&self, id: JobId) -> Result<Deleted, StoreError>;
+
     /// The jobs of one tenant, newest first. A job that was accepted or has failed in the last seconds may be missing;
     /// what is there is as it is now. A page may hold fewer jobs than asked for though others follow; `next` tells.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
@@ -160,6 +163,17 @@ pub enum Changed {
     Applied(Box<Job>),
     /// It did not, because of this; the job is like this.
     Refused(Refusal, Box<Job>),
+    /// There is no such job.
+    Missing,
+}
+
+/// What came of deleting a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Yes,
+    /// It has not ended; it is like this.
+    NotEnded(Box<Job>),
     /// There is no such job.
     Missing,
 }

@@ -499,7 +499,7 @@ fn went_by_ses(result: &Json) -> bool {
 
 /// How many addresses an e-mail goes to.
 fn addresses(payload: &Json) -> u64 {
-    EmailSend::parse(payload.as_str()).map_or(1, |email| (email.to.len() + email.cc.len()) as u64)
+    EmailSend::parse(payload.as_str()).map_or(1, |email| (email.to.len() + email.cc.len() + email.bcc.len()) as u64)
 }
 
 #[cfg(test)]
@@ -723,8 +723,8 @@ mod tests {
         assert_eq!(effects(&thumbnail(r#""photos/cat.jpg""#), small), [1, 1, 0]);
         assert_eq!(effects(&thumbnail(r#"{"base64":"aGVsbG8="}"#), small), [1, 0, 0]);
         let email = r#"{"type":"email-send","payload":{"to":["a@example.com","b@example.com"],"cc":"c@example.com",
-            "subject":"Hello","body":"Dear all"}}"#;
-        assert_eq!(effects(email, r#"{"message_id":"0100018c-7b"}"#), [0, 0, 3], "SES counts addresses");
+            "bcc":["A@example.com","d@example.com"],"subject":"Hello","body":"Dear all"}}"#;
+        assert_eq!(effects(email, r#"{"message_id":"0100018c-7b"}"#), [0, 0, 4], "SES counts addresses");
         assert_eq!(effects(email, r#"{"message_id":"<a@example.com>"}"#), [0, 0, 0], "another server sent it");
         assert_eq!(effects(email, r#"{"message_id":"<a@example.com>","file":"output/mail/a.eml"}"#), [0, 0, 0]);
     }

@@ -6,6 +6,10 @@
 //! [`ScheduleStore::put_if_unchanged`]). Until the last step the schedule stays due, and whoever looks next begins with
 //! the first: it finds the job stored, because its id follows from the run, tells the workers once more, which does no
 //! harm, and goes on. Any number of processes at once come to the same jobs.
+//!
+//! Where runs may be skipped ([`Overlap::Skip`]), a step comes before the first: it is decided whether the run's job is
+//! made, and the decision is stored with the schedule ([`decide`]). Two processes may see the last run's job before and
+//! after its end; of their two decisions only one can be stored, and whoever comes later keeps to that one.
 
 pub mod contract;
 
@@ -14,10 +18,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::id::Tenant;
+use crate::id::{JobId, Tenant};
 use crate::job::{Job, State};
 use crate::ports::{Inserted, JobStore, Message, StoreError};
-use crate::schedule::{Due, Schedule, ScheduleKey, ScheduleName};
+use crate::schedule::{Due, Overlap, Schedule, ScheduleKey, ScheduleName};
 use crate::submission::Rejection;
 use crate::sweep::queue_delay;
 use crate::time::Timestamp;
@@ -57,6 +61,67 @@ pub struct SchedulePage {
     pub schedules: Vec<Schedule>,
     /// The name after which the next page begins; `None` if this one is the last.
     pub next: Option<ScheduleName>,
+}
+
+/// What is decided about the runs of a schedule that are due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Their jobs are to be made.
+    Make {
+        /// The schedule as it is stored now.
+        schedule: Schedule,
+        /// The runs.
+        due: Due,
+    },
+    /// The run is skipped, and the schedule has moved on.
+    Skip {
+        /// The schedule as it is stored now.
+        schedule: Schedule,
+        /// The run that was due.
+        due: Due,
+        /// The job of the last run, which has not ended.
+        unended: JobId,
+    },
+    /// Nothing, or not yet: no run is due, somebody else decides, or the last run's job has not ended but may still do
+    /// so before the time of the run.
+    Wait,
+}
+
+/// Decides whether the jobs of the runs that are due are to be made. Where runs may be skipped, the decision is stored
+/// before this returns, and stands. The run is skipped if at its time, or later, the job of the last run has not ended;
+/// it is not skipped before its time.
+pub async fn decide(
+    schedule: &Schedule,
+    schedules: &dyn ScheduleStore,
+    jobs: &dyn JobStore,
+    now: Timestamp,
+) -> Result<Decision, StoreError> {
+    let due = schedule.due(now);
+    let Some(run) = due.runs.first().copied() else { return Ok(Decision::Wait) };
+    let is_decided = match schedule.overlap {
+        Overlap::Allow => true,
+        Overlap::Skip => schedule.has_decided(run),
+    };
+    if is_decided {
+        return Ok(Decision::Make { schedule: schedule.clone(), due });
+    }
+    let last = match schedule.last_run {
+        Some(last) => jobs.find(schedule.key.job_id(last)).await?,
+        None => None,
+    };
+    let unended = last.filter(|job| !job.status().is_terminal()).map(|job| job.id);
+    let next = match unended {
+        None => schedule.decided(run),
+        Some(_) if run > now => return Ok(Decision::Wait),
+        Some(_) => schedule.skipping(run, &due),
+    };
+    if !schedules.put_if_unchanged(&next, Some(schedule)).await? {
+        return Ok(Decision::Wait);
+    }
+    Ok(match unended {
+        None => Decision::Make { schedule: next, due },
+        Some(unended) => Decision::Skip { schedule: next, due, unended },
+    })
 }
 
 /// A job of one run of a schedule, stored.
@@ -180,7 +245,9 @@ mod tests {
     use super::*;
     use crate::json::Json;
     use crate::memory::MemoryStore;
-    use crate::schedule::Definition;
+    use crate::ports::Changed;
+    use crate::schedule::{Definition, Skips};
+    use crate::transition::Change;
 
     #[tokio::test]
     async fn schedules_in_memory_keep_the_contract() {
@@ -193,6 +260,116 @@ mod tests {
         let body = br#"{"cron":"* * * * *","job":{"type":"csv-generation","payload":{"a":1}}}"#;
         let key = ScheduleKey { tenant: Tenant::only(), name: ScheduleName::parse("often").expect("a name") };
         Schedule::new(key, Definition::parse(body, NOW).expect("fits"), NOW)
+    }
+
+    /// A schedule of every minute that skips, stored; its first run's job has been made and has not ended. The next run
+    /// is at `second_run`.
+    async fn one_that_skips(schedules: &MemorySchedules, jobs: &MemoryStore) -> Schedule {
+        let new = Schedule { overlap: Overlap::Skip, ..every_minute() };
+        assert!(schedules.put_if_unchanged(&new, None).await.expect("answers"));
+        let decision = decide(&new, schedules, jobs, NOW).await.expect("answers");
+        let Decision::Make { schedule, due } = decision else { panic!("{decision:?}") };
+        assert_eq!(due.runs, [NOW + MINUTE]);
+        make_jobs(&schedule, &due, jobs, NOW).await.expect("made");
+        let advanced = schedule.advanced(&due);
+        assert!(schedules.put_if_unchanged(&advanced, Some(&schedule)).await.expect("answers"));
+        advanced
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn second_run() -> Timestamp {
+        NOW + MINUTE * 2
+    }
+
+    async fn end_first_job(schedule: &Schedule, jobs: &MemoryStore) {
+        let cancel = Change::CancelPending { now: NOW + MINUTE };
+        let ended = jobs.change_if_allowed(schedule.key.job_id(NOW + MINUTE), &cancel).await.expect("answers");
+        assert!(matches!(ended, Changed::Applied(_)), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_run_is_skipped_at_its_time_and_not_before_if_the_last_ones_job_has_not_ended() {
+        let (schedules, jobs) = (MemorySchedules::default(), MemoryStore::default());
+        let schedule = one_that_skips(&schedules, &jobs).await;
+        let at = |now| decide(&schedule, &schedules, &jobs, now);
+        let a_moment_before = second_run() - Duration::from_millis(1);
+        assert_eq!(at(second_run() - MINUTE).await.expect("answers"), Decision::Wait);
+        assert_eq!(at(a_moment_before).await.expect("answers"), Decision::Wait);
+        let Decision::Skip { schedule: skipping, unended, due } = at(second_run()).await.expect("answers") else {
+            panic!("not skipped")
+        };
+        assert_eq!((unended, due.runs), (schedule.key.job_id(NOW + MINUTE), vec![second_run()]));
+        assert_eq!(skipping.skips, Some(Skips { count: 1, last_at: second_run() }));
+        assert_eq!(schedules.find(&schedule.key).await.expect("answers").as_ref(), Some(&skipping), "stored");
+        assert_eq!(jobs.all().len(), 1);
+
+        let third_run = second_run() + MINUTE;
+        let third = decide(&skipping, &schedules, &jobs, third_run).await.expect("answers");
+        assert!(matches!(third, Decision::Skip { .. }), "still not ended: {third:?}");
+    }
+
+    #[tokio::test]
+    async fn a_run_is_made_ahead_of_its_time_once_the_last_ones_job_has_ended_or_is_gone() {
+        for is_gone in [false, true] {
+            let (schedules, jobs) = (MemorySchedules::default(), MemoryStore::default());
+            let schedule = one_that_skips(&schedules, &jobs).await;
+            end_first_job(&schedule, &jobs).await;
+            let jobs = if is_gone { MemoryStore::default() } else { jobs };
+            let decision = decide(&schedule, &schedules, &jobs, second_run() - MINUTE).await.expect("answers");
+            let Decision::Make { schedule: decided, due } = decision else { panic!("{decision:?}") };
+            assert_eq!((decided.last_run, due.runs), (Some(second_run()), vec![second_run()]));
+            assert_eq!(schedules.find(&schedule.key).await.expect("answers"), Some(decided), "stored first");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_decisions_about_a_run_one_stands() {
+        for skips_first in [false, true] {
+            let (schedules, jobs) = (MemorySchedules::default(), MemoryStore::default());
+            let schedule = one_that_skips(&schedules, &jobs).await;
+            // One sees the job before its end, the other after; both have read the same schedule.
+            let ended = MemoryStore::default();
+            let order: [&MemoryStore; 2] = if skips_first { [&jobs, &ended] } else { [&ended, &jobs] };
+            let first = decide(&schedule, &schedules, order[0], second_run()).await.expect("answers");
+            assert_eq!(matches!(first, Decision::Skip { .. }), skips_first, "{first:?}");
+            let second = decide(&schedule, &schedules, order[1], second_run()).await.expect("answers");
+            assert_eq!(second, Decision::Wait, "the other was faster");
+
+            let stored = schedules.find(&schedule.key).await.expect("answers").expect("there");
+            let third = decide(&stored, &schedules, order[1], second_run()).await.expect("answers");
+            let makes_it = matches!(&third, Decision::Make { due, .. } if due.runs == [second_run()]);
+            assert_eq!(makes_it, !skips_first, "nor after that: {third:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_dies_after_a_decision_leaves_it_to_the_next_who_keeps_to_it() {
+        let (schedules, jobs) = (MemorySchedules::default(), MemoryStore::default());
+        let schedule = one_that_skips(&schedules, &jobs).await;
+        end_first_job(&schedule, &jobs).await;
+        let now = second_run() - Duration::from_secs(30);
+        let first = decide(&schedule, &schedules, &jobs, now).await.expect("answers");
+        let Decision::Make { schedule: decided, due } = &first else { panic!("{first:?}") };
+        for now in [now, second_run() + Duration::from_secs(30)] {
+            let again = decide(decided, &schedules, &jobs, now).await.expect("answers");
+            assert_eq!(again, first, "before the job is made");
+        }
+        make_jobs(decided, due, &jobs, now).await.expect("made");
+        let again = decide(decided, &schedules, &jobs, second_run()).await.expect("answers");
+        assert_eq!(again, first, "after that, though the job has not ended: it is this run's own");
+        assert_eq!(jobs.all().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn runs_that_may_overlap_are_all_made_whatever_became_of_the_last() {
+        let (schedules, jobs) = (MemorySchedules::default(), MemoryStore::default());
+        let schedule = every_minute();
+        let now = NOW + Duration::from_secs(30);
+        let decision = decide(&schedule, &schedules, &jobs, now).await.expect("answers");
+        assert_eq!(decision, Decision::Make { due: schedule.due(now), schedule: schedule.clone() });
+        let paused = schedule.paused(now).expect("it was not paused");
+        assert_eq!(decide(&paused, &schedules, &jobs, now + MINUTE).await.expect("answers"), Decision::Wait);
     }
 
     #[tokio::test]
@@ -255,6 +432,7 @@ mod tests {
         ComparesVersionsOnly,
         IsDueTooEarly,
         BeginsEachPageAnew,
+        ForgetsSkips,
     }
 
     #[async_trait]
@@ -275,7 +453,9 @@ mod tests {
                 }
                 _ => seen.cloned(),
             };
-            self.schedules.put_if_unchanged(schedule, seen_as_there.as_ref()).await
+            let skips = schedule.skips.filter(|_| self.fault != Fault::ForgetsSkips);
+            let schedule = Schedule { skips, ..schedule.clone() };
+            self.schedules.put_if_unchanged(&schedule, seen_as_there.as_ref()).await
         }
 
         async fn delete(&self, key: &ScheduleKey) -> Result<bool, StoreError> {
@@ -306,6 +486,12 @@ mod tests {
     #[should_panic(expected = "another's schedule is not there")]
     async fn the_contract_keeps_tenants_apart() {
         try_the_contract(Fault::FindsAnothers).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a skipped run is on record")]
+    async fn the_contract_wants_skipped_runs_on_record() {
+        try_the_contract(Fault::ForgetsSkips).await;
     }
 
     #[tokio::test]

@@ -15,9 +15,9 @@ use crate::id::{JobId, Tenant};
 use crate::invalid::{InvalidField, read_fields};
 use crate::job::{Fingerprint, Job, TypeName};
 use crate::job_type::JobType;
-use crate::json::Json;
+use crate::json::{Json, null_is_absent};
 use crate::name::Name;
-use crate::submission::{Origin, Rejection, Submission, well_formed};
+use crate::submission::{Attempts, DelaySeconds, Origin, Rejection, Submission, TimeoutSeconds, well_formed};
 use crate::time::Timestamp;
 
 pub use self::template::{LONGEST_TEMPLATE, MOST_PLACEHOLDERS, MOST_STEPS, Template, Unfit};
@@ -256,12 +256,12 @@ struct JobBody<'a> {
     #[serde(borrow)]
     payload: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_attempts: Option<u32>,
+    max_attempts: Option<Attempts>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    timeout_seconds: Option<u32>,
+    timeout_seconds: Option<TimeoutSeconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    delay_seconds: Option<u64>,
-    #[serde(default)]
+    delay_seconds: Option<DelaySeconds>,
+    #[serde(default, deserialize_with = "null_is_absent")]
     tags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     callback_url: Option<String>,
@@ -416,7 +416,7 @@ mod tests {
         assert_eq!(of("{}").to_string(), "`data.customer.email` is not in the event");
         assert!(matches!(of("null"), Unfit::Event(_)));
         let nobody = of(&ORDER.replace("ada@example.com", "nobody"));
-        assert_eq!(nobody.to_string(), "`job.payload.to` does not fit: \"nobody\" is not an e-mail address");
+        assert_eq!(nobody.to_string(), "`job.payload.to` must be an e-mail address, which \"nobody\" is not");
         assert!(matches!(nobody, Unfit::Job(_)));
         let spaced = of(&ORDER.replace('7', "\"7 8\""));
         assert_eq!(spaced.to_string(), "`job.tags[0]` must be 1 to 64 characters without white space");
@@ -445,9 +445,12 @@ mod tests {
             assert!(problem.starts_with("`job.type` is not a known job type; known are csv-"), "{problem}");
         }
         let with = |option: &str| of(&EMAIL.replace(r#""tags""#, &format!(r#"{option},"tags""#)));
-        assert_eq!(with(r#""max_attempts":11"#), "`job.max_attempts` must be from 1 to 10");
-        assert_eq!(with(r#""timeout_seconds":51"#), "`job.timeout_seconds` must be from 1 to 50");
-        assert_eq!(with(r#""delay_seconds":99999999"#), "`job.delay_seconds` must be at most 366 days ahead");
+        assert_eq!(with(r#""max_attempts":11"#), "`job.max_attempts` must be a whole number from 1 to 10");
+        assert_eq!(with(r#""timeout_seconds":51"#), "`job.timeout_seconds` must be a whole number from 1 to 50");
+        assert_eq!(
+            with(r#""delay_seconds":99999999"#),
+            "`job.delay_seconds` must be a whole number from 0 to 31622400"
+        );
         for field in ["run_at", "expires_at", "idempotency_key"] {
             assert_eq!(with(&format!(r#""{field}":"x""#)), format!("`job.{field}` is not a known field"));
         }
@@ -476,7 +479,7 @@ mod tests {
             assert!(of(payload).is_ok(), "{payload}");
         }
         let nested = of(r#"{"a":{"b":1}}"#).expect_err("not flat").to_string();
-        assert!(nested.starts_with("`job.payload.a` does not fit"), "{nested}");
+        assert!(nested.starts_with("`job.payload.a` must be a text"), "{nested}");
         let tagged = define(r#"{"type":"csv-generation","payload":{"a":{}},"tags":["{{data}}"]}"#);
         assert!(tagged.expect_err("not flat").to_string().starts_with("`job.payload.a`"), "only its tags depend on it");
     }

@@ -7,4 +7,5 @@ pub mod postman;
 pub mod smtp;
 pub mod system;
 pub mod table;
+pub mod topic;
 pub mod world;

@@ -1,15 +1,23 @@
 //! The API's description (`OpenAPI` 3.1) as a Postman collection (format 2.1).
 //! <https://schema.postman.com/collection/json/v2.1.0/draft-07/docs/index.html>
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 /// The collection of all that `openapi` describes: a folder for each tag, in it a request for each operation, or for
 /// each example of its body. The same description always gives the same collection.
 ///
 /// The address is the variable `baseUrl`, the bearer token the variable `token`. What a request may leave out is in it,
-/// but switched off.
+/// but switched off unless its description has an example.
+///
+/// Sent one after another, all requests succeed: they come in the order of [`WALK`], what the description's links take
+/// from an answer goes into the later requests by a variable, and each request has a test of its answer's status.
 pub fn collection(openapi: &Value) -> Value {
     let document = Document(openapi);
+    let mut variables =
+        vec![json!({ "key": "baseUrl", "value": document.base_url() }), json!({ "key": "token", "value": "" })];
+    variables.extend(document.variables().iter().map(|name| json!({ "key": name, "value": "" })));
     json!({
         "info": {
             "name": text(&openapi["info"]["title"]),
@@ -18,12 +26,51 @@ pub fn collection(openapi: &Value) -> Value {
         },
         "item": document.folders(),
         "auth": { "type": "bearer", "bearer": [{ "key": "token", "value": "{{token}}", "type": "string" }] },
-        "variable": [
-            { "key": "baseUrl", "value": document.base_url() },
-            { "key": "token", "value": "" },
-        ],
+        "variable": variables,
     })
 }
+
+/// The operations in an order in which each finds what it needs: the last job submitted waits, is cancelled, tried again,
+/// and deleted when it has ended. Others come after them.
+pub const WALK: [&str; 37] = [
+    "sendEmail",
+    "submitBatch",
+    "submitJob",
+    "rescheduleJob",
+    "cancelJob",
+    "retryJob",
+    "getJob",
+    "getJobHistory",
+    "explainJob",
+    "listJobs",
+    "getStats",
+    "duplicateJob",
+    "deleteJob",
+    "cancelJobs",
+    "retryJobs",
+    "putSchedule",
+    "getSchedule",
+    "listSchedules",
+    "pauseSchedule",
+    "resumeSchedule",
+    "runSchedule",
+    "deleteSchedule",
+    "putSubscription",
+    "getSubscription",
+    "listSubscriptions",
+    "publishEvent",
+    "deleteSubscription",
+    "getQueue",
+    "pauseQueue",
+    "resumeQueue",
+    "createProduct",
+    "getProduct",
+    "getHealth",
+    "getApiHealth",
+    "getMetrics",
+    "getApiDescription",
+    "getApiDocs",
+];
 
 /// Methods in the order in which people meet them: to make something, then to look at it.
 const METHODS: [&str; 7] = ["post", "get", "put", "patch", "delete", "head", "options"];
@@ -80,7 +127,7 @@ impl<'a> Document<'a> {
         folders.into_iter().map(folder).collect()
     }
 
-    /// All operations: paths by their names, methods in the order of [`METHODS`].
+    /// All operations: in the order of [`WALK`], then paths by their names, methods in the order of [`METHODS`].
     fn operations(&self) -> Vec<Operation<'a>> {
         let mut paths: Vec<_> = fields(&self.0["paths"]).collect();
         paths.sort_unstable_by_key(|(path, _)| *path);
@@ -93,7 +140,49 @@ impl<'a> Document<'a> {
                 }
             }
         }
+        let place = |operation: &Operation<'_>| WALK.iter().position(|id| operation.own["operationId"] == **id);
+        operations.sort_by_key(|operation| place(operation).unwrap_or(WALK.len()));
         operations
+    }
+
+    /// The links from all answers: the operation that each leads to, and its parameters.
+    fn links(&self) -> impl Iterator<Item = &'a Value> {
+        let operations = self.operations().into_iter();
+        let answers = operations.flat_map(|operation| fields(&operation.own["responses"]));
+        answers.flat_map(|(_, answer)| fields(&answer["links"])).map(|(_, link)| link)
+    }
+
+    /// What is remembered from one request to the next.
+    fn variables(&self) -> BTreeSet<&'a str> {
+        self.links().flat_map(|link| fields(&link["parameters"])).filter_map(|(_, value)| in_answer(value)).collect()
+    }
+
+    /// The variable that the operation's parameter of a path comes from, if a link says so.
+    fn variable_of(&self, operation: &Operation<'_>, parameter: &Value) -> Option<&'a str> {
+        let name = format!("path.{}", text(&parameter["name"]));
+        let leads_here = |link: &&Value| link["operationId"] == operation.own["operationId"];
+        self.links().filter(leads_here).find_map(|link| in_answer(&link["parameters"][&name]))
+    }
+
+    /// The tests of an operation's answer: whether its status is one that the description calls a success; and what is
+    /// remembered of it. What acts on something does not name another thing for others to act on.
+    fn tests(&self, operation: &Operation<'a>) -> Vec<String> {
+        let statuses = fields(&operation.own["responses"]).map(|(status, _)| status.as_str());
+        let good: Vec<_> = statuses.filter(|status| status.starts_with('2')).collect();
+        if good.is_empty() {
+            return vec![];
+        }
+        let parameters = self.parameters(operation);
+        let used: Vec<_> = parameters.iter().filter_map(|parameter| self.variable_of(operation, parameter)).collect();
+        let answers = fields(&operation.own["responses"]).flat_map(|(_, answer)| fields(&answer["links"]));
+        let taken = answers.flat_map(|(_, link)| fields(&link["parameters"])).filter_map(|(_, value)| in_answer(value));
+        let taken: BTreeSet<_> = taken.filter(|name| !used.contains(name)).collect();
+        let remember = |name: &str| format!("pm.collectionVariables.set(\"{name}\", pm.response.json().{name});");
+        let status = format!(
+            "pm.test(\"is answered as documented\", () => pm.expect(pm.response.code).to.be.oneOf([{}]));",
+            good.join(", ")
+        );
+        std::iter::once(status).chain(taken.into_iter().map(remember)).collect()
     }
 
     /// The requests of one operation.
@@ -103,11 +192,11 @@ impl<'a> Document<'a> {
             named.map_or_else(|| format!("{} {}", operation.method.to_uppercase(), operation.path), str::to_owned);
         let bodies = self.bodies(&operation.own["requestBody"]);
         if bodies.is_empty() {
-            return vec![item(&name, &self.request(operation, None))];
+            return vec![item(&name, &self.request(operation, None), &self.tests(operation))];
         }
         let with_body = |body: &Body| {
             let name = body.name.as_ref().map_or_else(|| name.clone(), |of_body| format!("{name}: {of_body}"));
-            item(&name, &self.request(operation, Some(body)))
+            item(&name, &self.request(operation, Some(body)), &self.tests(operation))
         };
         bodies.iter().map(with_body).collect()
     }
@@ -115,11 +204,11 @@ impl<'a> Document<'a> {
     fn request(&self, operation: &Operation<'a>, body: Option<&Body>) -> Value {
         let parameters = self.parameters(operation);
         let content_type = body.map(|body| json!({ "key": "Content-Type", "value": body.content_type }));
-        let headers = content_type.into_iter().chain(self.entries(&parameters, "header"));
+        let headers = content_type.into_iter().chain(self.entries(operation, &parameters, "header"));
         let mut request = json!({
             "method": operation.method.to_uppercase(),
             "header": headers.collect::<Vec<_>>(),
-            "url": self.url(operation.path, &parameters),
+            "url": self.url(operation, &parameters),
             "description": text(&operation.own["description"]),
         });
         if let Some(body) = body {
@@ -145,16 +234,18 @@ impl<'a> Document<'a> {
         parameters
     }
 
-    /// The parameters that are in this place, switched off unless they are required.
-    fn entries(&self, parameters: &[&Value], place: &str) -> Vec<Value> {
+    /// The parameters that are in this place, switched off unless they are required or have an example.
+    fn entries(&self, operation: &Operation<'_>, parameters: &[&Value], place: &str) -> Vec<Value> {
         let here = parameters.iter().filter(|parameter| parameter["in"] == place);
         let entry = |parameter: &&Value| {
+            let example = self.example(parameter).map(|example| plain(&example));
+            let variable = || self.variable_of(operation, parameter).map(|name| format!("{{{{{name}}}}}"));
             let mut entry = json!({
                 "key": parameter["name"],
-                "value": self.example(parameter).map_or_else(String::new, |example| plain(&example)),
+                "value": example.or_else(variable).unwrap_or_default(),
                 "description": text(&parameter["description"]),
             });
-            if place != "path" && parameter["required"] != true {
+            if place != "path" && parameter["required"] != true && parameter["example"].is_null() {
                 entry["disabled"] = json!(true);
             }
             entry
@@ -162,9 +253,9 @@ impl<'a> Document<'a> {
         here.map(entry).collect()
     }
 
-    fn url(&self, path: &str, parameters: &[&Value]) -> Value {
-        let segments: Vec<_> = path.trim_matches('/').split('/').map(variable).collect();
-        let queries = self.entries(parameters, "query");
+    fn url(&self, operation: &Operation<'_>, parameters: &[&Value]) -> Value {
+        let segments: Vec<_> = operation.path.trim_matches('/').split('/').map(variable).collect();
+        let queries = self.entries(operation, parameters, "query");
         let on = queries.iter().filter(|query| query["disabled"] != true);
         let on: Vec<_> = on.map(|query| format!("{}={}", plain(&query["key"]), plain(&query["value"]))).collect();
         let question_mark = if on.is_empty() { "" } else { "?" };
@@ -173,7 +264,7 @@ impl<'a> Document<'a> {
             "host": ["{{baseUrl}}"],
             "path": segments,
             "query": queries,
-            "variable": self.entries(parameters, "path"),
+            "variable": self.entries(operation, parameters, "path"),
         })
     }
 
@@ -307,8 +398,17 @@ impl<'a> Document<'a> {
     }
 }
 
-fn item(name: &str, request: &Value) -> Value {
-    json!({ "name": name, "request": request, "response": [] })
+fn item(name: &str, request: &Value, tests: &[String]) -> Value {
+    let mut item = json!({ "name": name, "request": request, "response": [] });
+    if !tests.is_empty() {
+        item["event"] = json!([{ "listen": "test", "script": { "type": "text/javascript", "exec": tests } }]);
+    }
+    item
+}
+
+/// The field of the answer that a link takes a parameter from.
+fn in_answer(expression: &Value) -> Option<&str> {
+    expression.as_str()?.strip_prefix("$response.body#/")
 }
 
 /// A segment of a path; what the description calls `{id}`, Postman calls `:id`.
@@ -494,6 +594,44 @@ mod tests {
         assert_eq!(two[0]["request"]["body"]["raw"], "1");
         assert_eq!(names(&of(json!({ "examples": { "a": { "value": 1 } } }))), ["Submits"]);
         assert_eq!(of(json!({ "example": [1] }))[0]["request"]["body"]["raw"], "[\n  1\n]");
+    }
+
+    #[test]
+    fn what_one_request_makes_the_next_ones_act_on() {
+        let to = |operation: &str| json!({ "operationId": operation, "parameters": { "path.id": "$response.body#/job_id" } });
+        let by_id = json!([{ "name": "id", "in": "path", "required": true }]);
+        let collection = collection(&json!({ "paths": {
+            "/jobs": { "post": { "operationId": "submitJob", "responses": {
+                "202": { "links": { "show": to("getJob"), "copy": to("duplicateJob") } }, "422": {},
+            } } },
+            "/jobs/{id}": { "get": { "operationId": "getJob", "parameters": by_id, "responses": { "200": {} } } },
+            "/jobs/{id}/duplicate": { "post": {
+                "operationId": "duplicateJob", "parameters": by_id, "responses": { "202": { "links": { "show": to("getJob") } } },
+            } },
+        } }));
+        let items = &collection["item"][0]["item"];
+        assert_eq!(names(items), ["submitJob", "getJob", "duplicateJob"], "in the order of the walk");
+        let script = |item: &Value| item["event"][0]["script"]["exec"].clone();
+        let answered = |status: u16| {
+            format!(
+                "pm.test(\"is answered as documented\", () => pm.expect(pm.response.code).to.be.oneOf([{status}]));"
+            )
+        };
+        let remembered = "pm.collectionVariables.set(\"job_id\", pm.response.json().job_id);";
+        assert_eq!(script(&items[0]), json!([answered(202), remembered]));
+        assert_eq!(script(&items[1]), json!([answered(200)]));
+        assert_eq!(script(&items[2]), json!([answered(202)]), "the others go on with the job itself");
+        assert_eq!(items[1]["request"]["url"]["variable"][0]["value"], "{{job_id}}");
+        assert_eq!(collection["variable"][2], json!({ "key": "job_id", "value": "" }));
+    }
+
+    #[test]
+    fn what_may_be_left_out_is_switched_on_by_an_example() {
+        let parameters = json!([{ "name": "wait", "in": "query", "example": 20 }, { "name": "view", "in": "query" }]);
+        let collection = collection(&json!({ "paths": { "/jobs": { "get": { "parameters": parameters } } } }));
+        let url = &collection["item"][0]["item"][0]["request"]["url"];
+        assert_eq!(url["raw"], "{{baseUrl}}/jobs?wait=20");
+        assert_eq!((url["query"][0].get("disabled"), &url["query"][1]["disabled"]), (None, &json!(true)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The running system, one for all tests of a test binary.
 //!
 //! It runs on threads of its own, because each test's threads end with the test. When the test process ends, however it
-//! does, the stack's engine and the mail server notice and end too.
+//! does, the stack's engine and the mail server notice and end too. A test that wants a system to itself holds its stack.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub fn system() -> &'static System {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
-                let (system, stack) = start().await;
+                let (system, stack) = start("system").await;
                 sender.send(system).expect("somebody waits");
                 let _stack = stack; // for as long as this process lives
                 std::future::pending::<()>().await;
@@ -60,9 +60,10 @@ pub fn system() -> &'static System {
     })
 }
 
-async fn start() -> (System, Stack) {
+/// Starts a system in the folder of this name below the target folder. It runs for as long as its stack is held.
+pub async fn start(name: &str) -> (System, Stack) {
     let target_dir = target_dir();
-    let folder = target_dir.join("tmp").join("system");
+    let folder = target_dir.join("tmp").join(name);
     let _ = std::fs::remove_dir_all(&folder); // what an earlier run has left
     std::fs::create_dir_all(&folder).expect("a folder");
     let mail = SmtpServer::start(&target_dir).await;
@@ -71,7 +72,7 @@ async fn start() -> (System, Stack) {
         .with("MAIL_URL", format!("smtp://127.0.0.1:{}", mail.port))
         .with("RETRY_BASE_SECONDS", "1")
         .with("WEBHOOK_SECRET", WEBHOOK_SECRET);
-    let options = Options { port: 0, data_dir: folder.join("data"), detour: None };
+    let options = Options { port: 0, data_dir: folder.join("data"), allow_host: vec![], detour: None };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let say = |line: &str| eprintln!("{line}");
     let stack = Stack::start(&options, environment, listener, &say).await.expect("the stack starts");
@@ -88,11 +89,17 @@ async fn start() -> (System, Stack) {
 impl System {
     /// Posts JSON to the API. Gives the status, whether the answer was a replay, and the body.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, bool, Value) {
-        let mut request = Client::new().post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        self.post_bytes(path, &headers, body.as_bytes().to_vec()).await
+    }
+
+    /// Posts a body with these headers alone.
+    pub async fn post_bytes(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (u16, bool, Value) {
+        let mut request = Client::new().post(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = request.body(body.to_owned()).send().await.expect("the API answers");
+        let answer = request.body(body).send().await.expect("the API answers");
         let replayed = answer.headers().contains_key("idempotent-replayed");
         (answer.status().as_u16(), replayed, answer.json().await.expect("JSON"))
     }

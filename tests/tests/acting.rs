@@ -492,3 +492,130 @@ async fn a_job_that_has_expired_can_be_tried_again_and_expires_no_more() {
     assert_eq!([&job["status"], &job["error"], &job["expires_at"]], [&json!("completed"), &Value::Null, &Value::Null]);
     assert_eq!(story(&world, id).await, ["accepted", "lapsed", "redriven", "started", "completed"]);
 }
+
+async fn delete(world: &World, id: JobId) -> Answer {
+    world.send(Request::delete(format!("/jobs/{id}")).body(Body::empty()).expect("a request")).await
+}
+
+/// The files in the folder of outputs.
+fn files(world: &World) -> Vec<String> {
+    let Ok(folder) = std::fs::read_dir(world.folder.path().join("output")) else { return vec![] };
+    let names = folder.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name != "mail").collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn a_deleted_job_leaves_nothing_behind_and_its_files_go_soon() {
+    let world = World::new();
+    let (id, other) = (ended(&world, ALICE).await, ended(&world, ALICE).await);
+    assert_eq!(files(&world).len(), 2);
+    let answer = delete(&world, id).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+    assert_eq!(world.get(&format!("/jobs/{id}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(delete(&world, id).await.status, StatusCode::NOT_FOUND);
+    world.pass(MINUTE).await;
+    assert_eq!(files(&world), [format!("{other}.csv")]);
+    let cleanup = world.get(answer.headers["location"].to_str().expect("a path")).await.body;
+    assert_eq!((&cleanup["status"], &cleanup["result"]["deleted"]), (&json!("completed"), &json!(1)));
+    let cleanup: JobId = cleanup["job_id"].as_str().expect("an id").parse().expect("an id");
+    let last = delete(&world, cleanup).await;
+    assert_eq!((last.status, last.headers.get("location")), (StatusCode::NO_CONTENT, None), "this has no files");
+    assert_eq!(world.store.all().iter().map(|job| job.id).collect::<Vec<_>>(), [other]);
+}
+
+#[tokio::test]
+async fn an_e_mail_that_became_a_file_goes_with_its_job() {
+    let world = World::new();
+    let body = r#"{"type":"email-send","payload":{"to":"ada@example.com","subject":"Hello","body":"Dear Ada"}}"#;
+    let id = ended(&world, body).await;
+    let mail = world.folder.path().join("output/mail");
+    let count = || std::fs::read_dir(&mail).expect("a folder").count();
+    assert_eq!(count(), 1);
+    assert_eq!(delete(&world, id).await.status, StatusCode::NO_CONTENT);
+    world.pass(MINUTE).await;
+    assert_eq!(count(), 0);
+}
+
+#[tokio::test]
+async fn only_a_job_that_has_ended_is_deleted() {
+    let world = World::new();
+    let id = world.submit(ALICE).await;
+    let refused = delete(&world, id).await;
+    assert_eq!((refused.status, &refused.body["code"]), (StatusCode::CONFLICT, &json!("wrong_status")));
+    world.claim(id).await;
+    assert_eq!(delete(&world, id).await.status, StatusCode::CONFLICT);
+    assert_eq!(world.store.all().len(), 1, "no cleanup was submitted");
+    let never_ran = world.submit(ALICE).await;
+    act(&world, never_ran, "cancel", "").await;
+    let gone = delete(&world, never_ran).await;
+    assert_eq!((gone.status, gone.headers.get("location")), (StatusCode::NO_CONTENT, None), "it has no files");
+    assert_eq!(world.deliver().await, 2, "late messages");
+    assert_eq!(world.get(&format!("/jobs/{never_ran}")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_job_deleted_again_after_a_crash_is_cleaned_up_once_and_after_a_retry_anew() {
+    let world = World::new();
+    let id = ended(&world, FAILING_ONCE).await;
+    // The process died after it had submitted the cleanup: the job is still there.
+    let job = world.job(id).await;
+    let first = delete(&world, id).await;
+    world.store.insert_if_absent(&job).await.expect("memory answers");
+    let again = delete(&world, id).await;
+    assert_eq!(again.headers["location"], first.headers["location"]);
+    world.store.insert_if_absent(&job).await.expect("memory answers");
+    act(&world, id, "retry", "").await;
+    while world.deliver().await > 0 {}
+    let anew = delete(&world, id).await;
+    assert_ne!(anew.headers["location"], first.headers["location"], "it may have made other files since");
+}
+
+#[tokio::test]
+async fn a_copy_does_the_same_work_and_names_the_job_it_is_of() {
+    let world = World::new();
+    let body =
+        alice(r#""max_attempts":2,"timeout_seconds":7,"tags":["red"],"callback_url":"https://example.com/hooks""#);
+    let id = ended(&world, &body).await;
+    let answer = act(&world, id, "duplicate", "").await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let copy: JobId = answer.body["job_id"].as_str().expect("an id").parse().expect("an id");
+    let expected = json!({ "job_id": copy, "status": "pending", "duplicate_of": id });
+    assert_eq!(
+        (&answer.body, &answer.headers["location"]),
+        (&expected, &format!("/jobs/{copy}").parse().expect("fits"))
+    );
+    while world.deliver().await > 0 {}
+    let (original, copied) = (world.job(id).await, world.job(copy).await);
+    assert_eq!((copied.duplicate_of, copied.status()), (Some(id), Status::Completed));
+    let same =
+        |job: &Job| (job.payload.clone(), job.max_attempts, job.timeout, job.tags.clone(), job.callback_url.clone());
+    assert_eq!(same(&copied), same(&original));
+    assert_eq!(world.get(&format!("/jobs/{copy}")).await.body["duplicate_of"], json!(id));
+    assert_eq!(world.get(&format!("/jobs/{id}")).await.body["duplicate_of"], Value::Null);
+
+    let other = act(&world, id, "duplicate", r#"{"payload":{"name":"Bob"}}"#).await;
+    let other: JobId = other.body["job_id"].as_str().expect("an id").parse().expect("an id");
+    assert_eq!(world.job(other).await.payload.as_str(), r#"{"name":"Bob"}"#);
+    for (body, field) in [(r#"{"payload":7}"#, "payload"), (r#"{"paylod":{}}"#, "paylod"), ("[]", "body")] {
+        let refused = act(&world, id, "duplicate", body).await;
+        assert_eq!((refused.status.as_u16(), &refused.body["field"]), (422, &json!(field)), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_under_a_key_is_made_once() {
+    let world = World::new();
+    let (id, other) = (ended(&world, ALICE).await, ended(&world, ALICE).await);
+    let duplicate = async |id: JobId, body: &str| {
+        world.post(&format!("/jobs/{id}/duplicate"), &[("idempotency-key", "once")], body.to_owned()).await
+    };
+    let first = duplicate(id, "").await;
+    let again = duplicate(id, r#"{"payload":null}"#).await;
+    assert_eq!((&again.body, &again.headers["idempotent-replayed"]), (&first.body, &"true".parse().expect("fits")));
+    for (id, body) in [(other, ""), (id, r#"{"payload":{"a":1}}"#)] {
+        let refused = duplicate(id, body).await;
+        assert_eq!((refused.status.as_u16(), &refused.body["code"]), (422, &json!("idempotency_key_reused")));
+    }
+}

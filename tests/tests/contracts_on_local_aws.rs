@@ -68,7 +68,8 @@ async fn a_bucket_keeps_the_contract_for_files(aws_url: &str) {
 async fn an_email_goes_out_by_ses(aws_url: &str) {
     let ses = Ses::new(&sdk_config(aws_url));
     let message = b"From: dray@example.com\r\nTo: ada@example.com\r\nSubject: Hi\r\n\r\nDear Ada\r\n";
-    let to = || vec!["ada@example.com".to_owned()];
+    // The second is in the envelope alone, as a blind copy is.
+    let to = || vec!["ada@example.com".to_owned(), "blind@example.com".to_owned()];
     let refused = ses.send("dray@example.com", to(), message.to_vec()).await.expect_err("nobody verified the sender");
     assert!(matches!(refused, SesError::Refused(_)), "{refused:?}");
 
@@ -77,6 +78,9 @@ async fn an_email_goes_out_by_ses(aws_url: &str) {
     assert!(verify.send().await.expect("SES answers").status().is_success());
     let id = ses.send("dray@example.com", to(), message.to_vec()).await.expect("sent");
     assert!(!id.is_empty());
+    let sent = reqwest::get(format!("{aws_url}/_ministack/ses/messages")).await.expect("the engine answers");
+    let sent = sent.text().await.expect("text");
+    assert!(sent.contains(&id) && sent.contains("blind@example.com"), "{sent}");
 }
 
 async fn queue_contract(aws_url: &str) {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
-use aws_sdk_sqs::types::QueueAttributeName;
 use events::{Events, StreamBatch};
 use local::engine::{Engine, Folders, install};
 use serde_json::Value;
@@ -28,8 +27,9 @@ use shared_aws::clients::SdkConfig;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::dynamodb::stream::image_of;
 use shared_aws::sns::SnsPublisher;
-use tests::system::{sqs_client, target_dir};
+use tests::system::target_dir;
 use tests::table::{NAME, Table};
+use tests::topic::Topic;
 use tokio::task::JoinSet;
 
 /// When the story of these tests begins.
@@ -678,48 +678,6 @@ impl Dice {
         let mut bytes = [0; 4];
         self.0.fill(&mut bytes);
         u32::from_be_bytes(bytes) % end
-    }
-}
-
-/// An SNS topic on the local AWS, with queues that have subscribed to it.
-struct Topic {
-    sns: aws_sdk_sns::Client,
-    sqs: aws_sdk_sqs::Client,
-    arn: String,
-}
-
-impl Topic {
-    async fn create(aws_url: &str) -> Self {
-        let sns = aws_sdk_sns::Client::new(&sdk_config(aws_url));
-        let created = sns.create_topic().name("events").send().await.expect("created");
-        Self { sns, sqs: sqs_client(aws_url), arn: created.topic_arn.expect("an ARN") }
-    }
-
-    /// Makes a queue that receives what passes this filter. Gives its URL.
-    async fn queue(&self, name: &str, filter: &str) -> String {
-        let url = self.sqs.create_queue().queue_name(name).send().await.expect("created").queue_url.expect("a URL");
-        let asked = self.sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
-        let attributes = asked.send().await.expect("answers").attributes.expect("attributes");
-        let subscribe = self.sns.subscribe().topic_arn(&self.arn).protocol("sqs");
-        let subscribe = subscribe.endpoint(&attributes[&QueueAttributeName::QueueArn]);
-        let subscribe = subscribe.attributes("FilterPolicy", filter).attributes("RawMessageDelivery", "true");
-        subscribe.send().await.expect("subscribed");
-        url
-    }
-
-    /// What the queue has received, once there are as many as `expected`, and a moment later.
-    async fn received(&self, url: &str, expected: usize) -> BTreeSet<String> {
-        let mut bodies = BTreeSet::new();
-        for _ in 0..20 {
-            let last_look = bodies.len() >= expected;
-            let receive = self.sqs.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(1);
-            let received = receive.send().await.expect("SQS answers");
-            bodies.extend(received.messages().iter().filter_map(|message| message.body().map(ToOwned::to_owned)));
-            if last_look {
-                break;
-            }
-        }
-        bodies
     }
 }
 

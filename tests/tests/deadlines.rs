@@ -12,7 +12,9 @@ use shared::counters::MemoryCounters;
 use shared::id::JobId;
 use shared::job::{Job, Status};
 use shared::memory::MemoryStore;
-use shared::ports::{Changed, Clock, Inserted, InsertedWith, JobStore, ListQuery, OwnItem, Page, Receipt, StoreError};
+use shared::ports::{
+    Changed, Clock, Deleted, Inserted, InsertedWith, JobStore, ListQuery, OwnItem, Page, Receipt, StoreError,
+};
 use shared::time::Timestamp;
 use shared::transition::Change;
 use shared_aws::dynamodb::stream::image_of;
@@ -57,6 +59,11 @@ impl JobStore for Slow {
     async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError> {
         Self::think().await;
         self.0.insert_with(job, own).await
+    }
+
+    async fn delete_if_ended(&self, id: JobId) -> Result<Deleted, StoreError> {
+        Self::think().await;
+        self.0.delete_if_ended(id).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {

@@ -38,6 +38,37 @@ async fn a_picture_becomes_a_smaller_one() {
 }
 
 #[tokio::test]
+async fn an_email_takes_along_what_another_job_has_made() {
+    let world = World::new();
+    let table = world.submit(r#"{"type":"csv-generation","payload":{"name":"Alice"}}"#).await;
+    result_of(&world, table).await;
+    let email = |files: &[&str]| {
+        let attachment = |file: &&str| json!({ "name": "a", "file": file, "content_type": "text/csv; charset=utf-8" });
+        let attachments: Vec<_> = files.iter().map(attachment).collect();
+        let payload = json!({ "to": "ada@example.com", "bcc": "bob@example.com", "subject": "s", "body": "b",
+            "attachments": attachments });
+        json!({ "type": "email-send", "payload": payload }).to_string()
+    };
+    let id = world.submit(&email(&[format!("{table}.csv").as_str()])).await;
+    result_of(&world, id).await;
+    let message = std::fs::read_to_string(world.folder.path().join(format!("output/mail/{id}.eml"))).expect("a file");
+    assert!(message.contains("\r\na2V5LHZhbHVlCm5hbWUsQWxpY2UK\r\n"), "the file in base64: {message}");
+    assert!(!message.contains("bob@example.com"), "{message}");
+
+    let large = std::fs::File::create(world.folder.path().join("output/large.bin")).expect("a file");
+    large.set_len(4 * 1024 * 1024).expect("space");
+    for (files, error) in [
+        (&["none.csv"][..], "there is no such file to attach: none.csv"),
+        (&["large.bin", "large.bin"][..], "the attachments are together more than 7340032 bytes long"),
+    ] {
+        let id = world.submit(&email(files)).await;
+        world.deliver().await;
+        let job = world.job(id).await;
+        assert_eq!((job.status(), job.error.as_deref()), (Status::Failed, Some(error)));
+    }
+}
+
+#[tokio::test]
 async fn a_report_says_how_the_jobs_went() {
     let world = World::new();
     for score in 0..3 {

@@ -370,6 +370,11 @@ async fn submit_what_goes_wrong(world: &World, web: SocketAddr) -> JobId {
         ("rehearsal", json!({ "attempts": ["fail", "panic", "succeed"] })),
         ("email-send", json!({ "to": "canary@example.com", "subject": "canary", "body": "canary" })),
         ("email-send", json!({ "to": "busy-canary@example.com", "subject": "canary", "body": "canary" })),
+        (
+            "email-send",
+            json!({ "to": "a@example.com", "bcc": "canary@example.com", "subject": "s", "body": "b",
+                "attachments": [{ "name": "canary", "file": "canary.csv" }] }),
+        ),
         ("webhook-delivery", json!({ "url": format!("http://{web}/canary?key=canary"), "data": "canary" })),
         ("webhook-delivery", json!({ "url": format!("https://{web}/canary?key=canary"), "data": "canary" })),
         ("webhook-delivery", json!({ "url": "http://127.0.0.1:1/canary?key=canary", "data": "canary" })),

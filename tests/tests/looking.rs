@@ -93,7 +93,7 @@ async fn a_list_can_be_narrowed_by_status_type_and_tag() {
     let [d, e, f] = submit_all(&world, [ALICE, ALICE, FAILING]).await;
     world.post(&format!("/jobs/{e}/cancel"), &[], "").await;
     world.claim(f).await;
-    let cases: [(&str, &[JobId]); 15] = [
+    let cases: [(&str, &[JobId]); 21] = [
         ("", &[f, e, d, c, b, a]),
         ("?status=completed", &[c, a]),
         ("?status=failed", &[b]),
@@ -108,7 +108,13 @@ async fn a_list_can_be_narrowed_by_status_type_and_tag() {
         ("?tag=red&type=csv-generation&status=completed", &[c, a]),
         ("?tag=red&status=failed", &[b]),
         ("?tag=re", &[]),
-        ("?type=nothing-of-this-name", &[]),
+        ("?status=failed,cancelled", &[e, b]),
+        ("?status=failed,failed", &[b]),
+        ("?status=pending,processing&type=rehearsal", &[f]),
+        ("?created_after=2027-01-15T08:00:01Z", &[f, e, d, c]),
+        ("?created_before=2027-01-15T08:00:01Z", &[a]),
+        ("?created_after=2027-01-15T08:00:00Z&created_before=2027-01-15T09:00:02%2B01:00", &[b]),
+        ("?created_after=2027-01-15T08:00:00Z&status=failed", &[b]),
     ];
     for (query, expected) in cases {
         let list = world.get(&format!("/jobs{query}")).await;

@@ -10,7 +10,7 @@ use shared::id::Tenant;
 use shared::job::{Job, Status};
 use shared::ports::{Clock, JobQueue};
 use shared::schedule::{Schedule, ScheduleKey, ScheduleName, State};
-use shared::schedules::{ScheduleStore, announcement, make_jobs};
+use shared::schedules::{Decision, ScheduleStore, announcement, decide, make_jobs};
 use shared::time::Timestamp;
 use tests::world::{Answer, World};
 
@@ -20,7 +20,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_hours(1);
 
 fn body(cron: &str) -> String {
-    format!(r#"{{"cron":"{cron}","job":{JOB}}}"#)
+    with_overlap(cron, "allow")
+}
+
+fn with_overlap(cron: &str, overlap: &str) -> String {
+    format!(r#"{{"cron":"{cron}","overlap":"{overlap}","job":{JOB}}}"#)
 }
 
 async fn put(world: &World, name: &str, body: &str) -> Answer {
@@ -34,8 +38,12 @@ async fn delete(world: &World, name: &str) -> Answer {
 
 /// Makes a schedule that must be taken. It is 8 o'clock on Friday, 15 January 2027, in UTC.
 async fn schedule(world: &World, name: &str, cron: &str) {
-    let answer = put(world, name, &body(cron)).await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    schedule_with_overlap(world, name, cron, "allow").await;
+}
+
+async fn schedule_with_overlap(world: &World, name: &str, cron: &str, overlap: &str) {
+    let answer = put(world, name, &with_overlap(cron, overlap)).await;
+    assert_eq!((answer.status, &answer.body["overlap"]), (StatusCode::CREATED, &json!(overlap)), "{answer:?}");
 }
 
 fn key(name: &str) -> ScheduleKey {
@@ -72,6 +80,7 @@ async fn a_schedule_is_stored_and_says_when_it_will_run() {
         "cron": "30 9 * * MON-FRI",
         "time_zone": "Europe/Berlin",
         "job": serde_json::from_str::<Value>(JOB).expect("JSON"),
+        "overlap": "allow",
         "paused": false,
         "next_runs": [
             "2027-01-15T08:30:00.000Z",
@@ -109,6 +118,9 @@ async fn bad_input_is_refused_by_name_and_nothing_is_stored() {
         ("a", body("0 * * * * *"), 422, "cron"),
         ("a", body("61 * * * *"), 422, "cron"),
         ("a", body("0 0 31 2 *"), 422, "cron"),
+        ("a", body("*/90 * * * *"), 422, "cron"),
+        ("a", body("@reboot"), 422, "cron"),
+        ("a", with_overlap("* * * * *", "queue"), 422, "overlap"),
         ("a", with_zone("Mars/Olympus"), 422, "time_zone"),
         ("a", with_job("[]"), 422, "job"),
         ("a", with_job("{}"), 422, "job.type"),
@@ -172,47 +184,114 @@ async fn a_run_that_is_near_when_its_schedule_is_made_does_not_wait_for_the_swee
 
 #[tokio::test]
 async fn however_many_sweepers_run_they_make_the_same_jobs() {
-    let world = World::new();
-    let start = world.clock.now();
-    schedule(&world, "often", "*/2 * * * *").await;
-    for _ in 0..10 {
-        world.clock.advance(MINUTE);
-        tokio::join!(world.sweep(), world.sweep(), world.sweep());
-        world.sweep().await;
-        while world.deliver().await > 0 {}
+    for overlap in ["allow", "skip"] {
+        let world = World::new();
+        let start = world.clock.now();
+        schedule_with_overlap(&world, "often", "*/2 * * * *", overlap).await;
+        for _ in 0..10 {
+            world.clock.advance(MINUTE);
+            tokio::join!(world.sweep(), world.sweep(), world.sweep());
+            world.sweep().await;
+            while world.deliver().await > 0 {}
+        }
+        let expected: Vec<_> = (1..=5).map(|run| start + MINUTE * 2 * run).collect();
+        assert_eq!(runs(&world), expected, "{overlap}");
+        assert!(world.store.all().iter().all(|job| job.attempts == 1), "each of them ran once");
     }
-    let expected: Vec<_> = (1..=5).map(|run| start + MINUTE * 2 * run).collect();
-    assert_eq!(runs(&world), expected);
-    assert!(world.store.all().iter().all(|job| job.attempts == 1), "each of them ran once");
 }
 
 #[tokio::test]
 async fn a_sweeper_that_dies_after_any_of_its_steps_leaves_the_rest_to_the_next() {
-    for steps in 0..3 {
+    for (overlap, steps) in ["allow", "skip"].into_iter().flat_map(|overlap| (0..4).map(move |steps| (overlap, steps)))
+    {
         let world = World::new();
         let start = world.clock.now();
-        schedule(&world, "hourly", "0 * * * *").await;
+        schedule_with_overlap(&world, "hourly", "0 * * * *", overlap).await;
         world.clock.advance(MINUTE * 59);
-        let due = stored(&world, "hourly").await.due(world.clock.now());
-        assert_eq!(due.runs, [start + HOUR]);
-        if steps > 0 {
-            let schedule = stored(&world, "hourly").await;
-            let made = make_jobs(&schedule, &due, &*world.store, world.clock.now()).await.expect("made");
-            if steps > 1 {
-                let message = announcement(&made[0].job, world.clock.now()).expect("not started");
-                world.queue.send(&message).await.expect("sent");
-            }
-        }
+        die_after(steps, &world, start + HOUR).await;
         world.sweep().await;
         world.pass(MINUTE + SECOND * 2).await;
-        assert_eq!(runs(&world), [start + HOUR], "after {steps} steps");
+        assert_eq!(runs(&world), [start + HOUR], "{overlap}, after {steps} steps");
         let job = &world.store.all()[0];
-        assert_eq!((job.status(), job.attempts), (Status::Completed, 1), "after {steps} steps");
+        assert_eq!((job.status(), job.attempts), (Status::Completed, 1), "{overlap}, after {steps} steps");
         let late = job.started_at.expect("started").since(start + HOUR);
-        assert!(late <= SECOND * 2, "after {steps} steps {late:?} late");
+        assert!(late <= SECOND * 2, "{overlap}, after {steps} steps {late:?} late");
         let next_at = start + HOUR * 2;
-        assert_eq!(stored(&world, "hourly").await.state, State::Active { next_at }, "after {steps} steps");
+        assert_eq!(stored(&world, "hourly").await.state, State::Active { next_at }, "{overlap}, after {steps} steps");
     }
+}
+
+/// Takes so many of the steps that bring about this run of the schedule `hourly`, and no more.
+async fn die_after(steps: u32, world: &World, run: Timestamp) {
+    if steps == 0 {
+        return;
+    }
+    let now = world.clock.now();
+    let decision = decide(&stored(world, "hourly").await, &*world.schedules, &*world.store, now).await;
+    let Ok(Decision::Make { schedule, due }) = decision else { panic!("{decision:?}") };
+    assert_eq!(due.runs, [run]);
+    if steps == 1 {
+        return;
+    }
+    let made = make_jobs(&schedule, &due, &*world.store, now).await.expect("made");
+    if steps == 2 {
+        return;
+    }
+    let message = announcement(&made[0].job, now).expect("not started");
+    world.queue.send(&message).await.expect("sent");
+}
+
+#[tokio::test]
+async fn a_schedule_that_skips_makes_no_job_while_the_last_ones_has_not_ended() {
+    let world = World::new();
+    let start = world.clock.now();
+    schedule_with_overlap(&world, "often", "* * * * *", "skip").await;
+    for _ in 0..5 {
+        world.clock.advance(MINUTE);
+        tokio::join!(world.sweep(), world.sweep());
+    }
+    assert_eq!(runs(&world), [start + MINUTE], "nobody works: the first one's job waits");
+    let shown = world.get("/schedules/often").await.body;
+    let skipped = json!({ "count": 4, "last_at": "2027-01-15T08:05:00.000Z" });
+    assert_eq!((&shown["skipped"], &shown["last_run"]["at"]), (&skipped, &json!("2027-01-15T08:01:00.000Z")));
+    assert_eq!(world.get("/schedules").await.body["schedules"][0]["skipped"], skipped);
+
+    while world.deliver().await > 0 {}
+    world.pass(MINUTE * 3).await;
+    let expected: Vec<_> = [1, 6, 7, 8].map(|minute| start + MINUTE * minute).to_vec();
+    assert_eq!(runs(&world), expected, "and on, once it has ended");
+    assert_eq!(world.get("/schedules/often").await.body["skipped"], skipped);
+}
+
+#[tokio::test]
+async fn a_schedule_that_skips_starts_each_run_in_its_second_if_the_last_ones_job_has_ended_in_time() {
+    let world = World::new();
+    let start = world.clock.now();
+    schedule_with_overlap(&world, "often", "*/2 * * * *", "skip").await;
+    world.pass(MINUTE * 20 + SECOND * 5).await;
+    let expected: Vec<_> = (1..=10).map(|run| start + MINUTE * 2 * run).collect();
+    assert_eq!(runs(&world), expected);
+    for job in world.store.all() {
+        let late = job.started_at.expect("started").since(run(&job));
+        assert!(late <= SECOND * 2 && job.status() == Status::Completed, "{late:?} late");
+    }
+    assert_eq!(world.get("/schedules/often").await.body["skipped"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_failed_or_cancelled_job_has_ended_and_one_that_was_run_by_hand_is_no_run() {
+    let world = World::new();
+    let start = world.clock.now();
+    schedule_with_overlap(&world, "often", "* * * * *", "skip").await;
+    let by_hand = world.post("/schedules/often/run", &[], "").await;
+    assert_eq!(by_hand.status, StatusCode::ACCEPTED, "though the first run's job has not ended");
+    let first = stored(&world, "often").await.key.job_id(start + MINUTE);
+    let cancelled = world.post(&format!("/jobs/{first}/cancel"), &[], "").await;
+    assert!(cancelled.status.is_success(), "{cancelled:?}");
+    world.clock.advance(MINUTE);
+    world.sweep().await;
+    assert_eq!(runs(&world), [start, start + MINUTE, start + MINUTE * 2], "by hand, cancelled, and the next, ahead");
+    assert_eq!(stored(&world, "often").await.skips, None);
 }
 
 #[tokio::test]

@@ -241,6 +241,7 @@ async fn one_that_an_event_does_not_fit_stops_no_other_and_gets_its_job_once_it_
     let problem = json!({
         "type": "about:blank",
         "title": "Unprocessable Entity",
+        "code": "invalid_field",
         "status": 422,
         "detail": "`data.customer.email` is not in the event",
         "field": "data.customer.email",

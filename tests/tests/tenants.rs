@@ -244,7 +244,7 @@ fn shape(answer: &Answer, thing: &str) -> (StatusCode, Option<HeaderValue>, Stri
 const FOLLOWER: &str = r#"{"event_type":"order.created","job":{"type":"csv-generation","payload":{"a":"{{data}}"}}}"#;
 
 /// Every route, what is sent to it, and the scope that it takes.
-const ROUTES: [(&str, &str, Option<&str>); 35] = [
+const ROUTES: [(&str, &str, Option<&str>); 37] = [
     ("GET /health", "", None),
     ("GET /api/health", "", None),
     ("GET /openapi.json", "", None),
@@ -269,6 +269,8 @@ const ROUTES: [(&str, &str, Option<&str>); 35] = [
     ("POST /jobs/email", "{}", Some("jobs:write")),
     ("POST /jobs/{id}/cancel", "{}", Some("jobs:write")),
     ("POST /jobs/{id}/retry", "{}", Some("jobs:write")),
+    ("POST /jobs/{id}/duplicate", "", Some("jobs:write")),
+    ("DELETE /jobs/{id}", "", Some("jobs:write")),
     ("POST /jobs/{id}/reschedule", r#"{"delay_seconds":60}"#, Some("jobs:write")),
     ("PUT /schedules/{name}", NIGHTLY, Some("jobs:write")),
     ("DELETE /schedules/{name}", "", Some("jobs:write")),

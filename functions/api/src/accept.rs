@@ -1,8 +1,9 @@
 //! Taking jobs on: stored first, announced second.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use shared::chain::Chain;
 use shared::id::JobId;
 use shared::invalid::InvalidField;
@@ -15,7 +16,7 @@ use shared_aws::telemetry::about;
 
 use crate::Api;
 use crate::caller::Caller;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 
 /// A submission that became a job, now or at an earlier request with the same key.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +119,31 @@ pub fn log_accepted(api: &Api, job: &Job, announced: bool) {
     about(job).in_scope(|| tracing::info!(duration_ms, announced, "job.accepted"));
 }
 
+/// The key that a header's value means.
+fn unquoted(text: &str) -> Result<Cow<'_, str>, InvalidField> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        // The gateway makes one header of two, with a comma between them.
+        let joined = text.contains(',');
+        let problem =
+            || InvalidField::new(KEY_HEADER, "is given twice, or has a comma in it; put the key in double quotes");
+        return if joined { Err(problem()) } else { Ok(Cow::Borrowed(text)) };
+    };
+    // RFC 9651, section 4.2.5.
+    let (mut key, mut characters) = (String::new(), quoted.chars());
+    loop {
+        match characters.next() {
+            Some('"') if characters.as_str().is_empty() => return Ok(Cow::Owned(key)),
+            Some('\\') => match characters.next() {
+                Some(escaped @ ('"' | '\\')) => key.push(escaped),
+                _ => break,
+            },
+            Some('"') | None => break,
+            Some(character) => key.push(character),
+        }
+    }
+    Err(InvalidField::new(KEY_HEADER, "begins with a double quote, and must be one string in double quotes"))
+}
+
 fn is_this_request(there: &Job, mine: &Job) -> bool {
     there.created_at == mine.created_at
         && there.correlation_id == mine.correlation_id
@@ -135,16 +161,17 @@ impl IdempotencyKey {
     /// The longest key, in characters.
     const LONGEST: usize = 255;
 
-    /// Reads the header `Idempotency-Key`, if there is one.
+    /// Reads the header `Idempotency-Key`, if there is one: the key, bare or as a string in double quotes, which is the
+    /// same key (<https://www.ietf.org/archive/id/draft-ietf-httpapi-idempotency-key-header-07.html>).
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         let mut given = headers.get_all("idempotency-key").iter();
         let Some(value) = given.next() else { return Ok(None) };
         let key = match value.to_str() {
             _ if given.next().is_some() => Err(InvalidField::new(KEY_HEADER, "is given twice")),
-            Ok(text) => Self::parse(text, KEY_HEADER),
+            Ok(text) => unquoted(text).and_then(|key| Self::parse(&key, KEY_HEADER)),
             Err(_) => Err(InvalidField::new(KEY_HEADER, "must be printable ASCII")),
         };
-        key.map(Some).map_err(|invalid| Problem::field(StatusCode::BAD_REQUEST, &invalid))
+        key.map(Some).map_err(|invalid| Problem::field(ProblemCode::InvalidRequest, &invalid))
     }
 
     /// The key in `text`, which stands in `field`.
@@ -167,6 +194,11 @@ impl IdempotencyKey {
     /// The key of the job at `index` in a request that has this key.
     pub fn numbered(&self, index: usize) -> Self {
         Self(format!("{}/{index}", self.0))
+    }
+
+    /// The key of the job that deletes the files which `job` has made so far.
+    pub fn of_files(job: &Job) -> Self {
+        Self(format!("{}/{}", job.id, job.history.len())).within("files")
     }
 
     /// A key that no caller's key is equal to: the same word, for another purpose.

@@ -24,17 +24,17 @@ use crate::accept::announce;
 use crate::body::{BodyRead, IdRead, job_id, object};
 use crate::caller::Caller;
 use crate::look::find_own;
-use crate::problem::Problem;
-use crate::view::{StatusName, maybe_rfc3339};
+use crate::problem::{Problem, ProblemCode};
+use crate::view::{JobStatus, maybe_rfc3339};
 
 /// What has become of a job that somebody acted on.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Acted {
+pub struct JobActionResult {
     /// The job.
     #[schema(value_type = String, format = "uuid")]
     job_id: JobId,
     /// Where it stands now.
-    #[schema(value_type = StatusName)]
+    #[schema(value_type = JobStatus)]
     status: Status,
     /// Whether it runs, and will be cancelled unless this attempt completes it.
     cancel_requested: bool,
@@ -44,7 +44,7 @@ pub struct Acted {
     run_at: Option<Timestamp>,
 }
 
-impl Acted {
+impl JobActionResult {
     fn on(job: &Job) -> Self {
         let (cancel_requested, run_at) = match job.state {
             JobState::Pending { not_before, .. } => (false, Some(not_before)),
@@ -59,10 +59,10 @@ impl Acted {
 ///
 /// A waiting job is cancelled at once. A running one is asked to be: this attempt may still complete it, and no other
 /// follows. To repeat the request is safe.
-#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs", operation_id = "cancel_job",
+#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs", operation_id = "cancelJob",
     params(("id" = String, Path, description = "the job's id", format = "uuid")),
-    responses((status = 200, description = "It is cancelled", body = Acted),
-              (status = 202, description = "It is running, and has been asked to be cancelled", body = Acted),
+    responses((status = 200, description = "It is cancelled", body = JobActionResult),
+              (status = 202, description = "It is running, and has been asked to be cancelled", body = JobActionResult),
               (status = 409, description = "It has completed or failed", body = Problem, content_type = "application/problem+json")))]
 pub async fn cancel(
     State(api): State<Arc<Api>>,
@@ -71,9 +71,9 @@ pub async fn cancel(
 ) -> Result<Response, Problem> {
     let job = find_own(&api, &caller, job_id(id)?).await?;
     match cancel_job(&api, &job).await? {
-        Cancelled::Yes(job) => Ok((StatusCode::OK, Json(Acted::on(&job))).into_response()),
-        Cancelled::AskedFor(job) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&job))).into_response()),
-        Cancelled::TooLate(job) => Err(conflict(&format!("the job is {}", job.status()))),
+        Cancelled::Yes(job) => Ok((StatusCode::OK, Json(JobActionResult::on(&job))).into_response()),
+        Cancelled::AskedFor(job) => Ok((StatusCode::ACCEPTED, Json(JobActionResult::on(&job))).into_response()),
+        Cancelled::TooLate(job) => Err(wrong_status(&format!("the job is {}", job.status()))),
     }
 }
 
@@ -120,6 +120,7 @@ pub async fn cancel_job(api: &Api, job: &Job) -> Result<Cancelled, StoreError> {
 
 /// How many attempts a job gets that is tried again.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RetryOptions, example = json!({ "max_attempts": 3 }))]
 #[serde(deny_unknown_fields)]
 pub struct RetryBody {
     /// Further attempts, 1 to 10; 3 unless given.
@@ -134,9 +135,9 @@ pub const MORE_ATTEMPTS: u32 = 3;
 ///
 /// The same job: its id, its history, and its files' names stay, and further attempts are allowed. To repeat the request is
 /// safe: a job that is on its way again already is left as it is.
-#[utoipa::path(post, path = "/jobs/{id}/retry", tag = "jobs", operation_id = "retry_job", request_body(content = Option<RetryBody>),
+#[utoipa::path(post, path = "/jobs/{id}/retry", tag = "jobs", operation_id = "retryJob", request_body(content = Option<RetryBody>),
     params(("id" = String, Path, description = "the job's id", format = "uuid")),
-    responses((status = 202, description = "It is on its way again", body = Acted),
+    responses((status = 202, description = "It is on its way again", body = JobActionResult),
               (status = 409, description = "It has completed, or has not ended yet", body = Problem, content_type = "application/problem+json")))]
 pub async fn retry(
     State(api): State<Arc<Api>>,
@@ -150,11 +151,12 @@ pub async fn retry(
     let more_attempts = max_attempts.map_or(MORE_ATTEMPTS, Whole::get);
     let job = find_own(&api, &caller, id).await?;
     match redrive(&api, &job, api.clock.now(), more_attempts).await? {
-        Redriven::Yes(job) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&job))).into_response()),
-        Redriven::TooOften => Err(conflict("the job has been tried too often; submit its work as a new one")),
-        Redriven::No(job) => {
-            Err(conflict(&format!("the job is {}; only a failed or cancelled one can be tried again", job.status())))
-        }
+        Redriven::Yes(job) => Ok((StatusCode::ACCEPTED, Json(JobActionResult::on(&job))).into_response()),
+        Redriven::TooOften => Err(limit_reached("the job has been tried too often; submit its work as a new one")),
+        Redriven::No(job) => Err(wrong_status(&format!(
+            "the job is {}; only a failed or cancelled one can be tried again",
+            job.status()
+        ))),
     }
 }
 
@@ -193,6 +195,7 @@ fn is_redriven(job: &Job) -> bool {
 
 /// When a waiting job shall start: one of the two.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewStart, example = json!({ "delay_seconds": 600 }))]
 #[serde(deny_unknown_fields)]
 pub struct RescheduleBody {
     /// So many seconds from now.
@@ -205,9 +208,9 @@ pub struct RescheduleBody {
 }
 
 /// Give a waiting job another time to start
-#[utoipa::path(post, path = "/jobs/{id}/reschedule", tag = "jobs", operation_id = "reschedule_job", request_body = RescheduleBody,
+#[utoipa::path(post, path = "/jobs/{id}/reschedule", tag = "jobs", operation_id = "rescheduleJob", request_body = RescheduleBody,
     params(("id" = String, Path, description = "the job's id", format = "uuid")),
-    responses((status = 200, description = "It starts then", body = Acted),
+    responses((status = 200, description = "It starts then", body = JobActionResult),
               (status = 409, description = "It does not wait", body = Problem, content_type = "application/problem+json")))]
 pub async fn reschedule(
     State(api): State<Arc<Api>>,
@@ -215,7 +218,7 @@ pub async fn reschedule(
     id: IdRead,
     headers: HeaderMap,
     body: BodyRead,
-) -> Result<Json<Acted>, Problem> {
+) -> Result<Json<JobActionResult>, Problem> {
     let id = job_id(id)?;
     let RescheduleBody { delay_seconds, run_at } = object(&headers, body, false)?;
     let now = api.clock.now();
@@ -229,14 +232,19 @@ pub async fn reschedule(
             // Its old message comes at the old time; if that is too early, the worker leaves it until the new one.
             let announced = announce(&api, &job).await;
             about(&job).in_scope(|| tracing::info!(announced, "job.rescheduled"));
-            Ok(Json(Acted::on(&job)))
+            Ok(Json(JobActionResult::on(&job)))
         }
-        Changed::Refused(Refusal::HistoryFull, _) => Err(conflict("the job has been rescheduled too often")),
-        Changed::Refused(_, there) => Err(conflict(&format!("the job is {}", there.status()))),
+        Changed::Refused(Refusal::HistoryFull, _) => Err(limit_reached("the job has been rescheduled too often")),
+        Changed::Refused(_, there) => Err(wrong_status(&format!("the job is {}", there.status()))),
         Changed::Missing => Err(Problem::no_such_job()),
     }
 }
 
-fn conflict(detail: &str) -> Problem {
-    Problem::new(StatusCode::CONFLICT, detail)
+fn wrong_status(detail: &str) -> Problem {
+    Problem::new(ProblemCode::WrongStatus, detail)
+}
+
+/// A job's history has room for so much and no more.
+fn limit_reached(detail: &str) -> Problem {
+    Problem::new(ProblemCode::LimitReached, detail)
 }

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::id::JobId;
 use shared::invalid::InvalidField;
 use shared::job::Job;
-use shared::submission::{LONGEST_BODY, Rejection, Submission};
+use shared::submission::{LONGEST_BODY, Rejection, Submission, check, text_of};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
 use crate::Api;
 use crate::accept::{Accepted, IdempotencyKey, KEY_HEADER, announce_all, id_of, log_accepted, outcome};
-use crate::body::{BodyRead, json_body_up_to, read_object};
+use crate::body::{BodyRead, fields_of, json_body_up_to};
 use crate::caller::Caller;
 use crate::openapi::BatchBody;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::request_id::RequestId;
 
 /// The most jobs in one request.
@@ -38,29 +39,31 @@ struct Body<'a> {
 
 /// What has become of each job of a batch.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BatchAnswer {
+pub struct BatchResult {
     /// How many were accepted.
     accepted: usize,
     /// How many were not.
     rejected: usize,
     /// The outcomes, in the order of the jobs.
-    jobs: Vec<Outcome>,
+    jobs: Vec<BatchJobResult>,
 }
 
 /// What has become of one job of a batch.
 #[derive(Debug, Serialize, ToSchema)]
-struct Outcome {
+struct BatchJobResult {
     /// As if the job had come alone: 202 if it was accepted.
     status: u16,
     /// Its id, if it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = "uuid")]
+    #[schema(value_type = String, format = "uuid")]
     job_id: Option<JobId>,
     /// Whether an earlier request had made it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = bool)]
     replayed: Option<bool>,
     /// Why it was not accepted. `field` is seen from the request's body: `jobs[3].payload.to`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Problem)]
     problem: Option<Problem>,
 }
 
@@ -68,22 +71,22 @@ struct Outcome {
 ///
 /// Each is accepted or refused for itself; one bad job does not spoil the others. A job may have an `idempotency_key`; with
 /// the header `Idempotency-Key` the n-th job without one has `<key>/<n>`, from 0, so that the whole request can be repeated.
-#[utoipa::path(post, path = "/jobs/batch", tag = "jobs", operation_id = "submit_batch", request_body = BatchBody,
+#[utoipa::path(post, path = "/jobs/batch", tag = "jobs", operation_id = "submitBatch", request_body = BatchBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it repeats no job")),
-    responses((status = 200, description = "What has become of each", body = BatchAnswer)))]
+    responses((status = 200, description = "What has become of each", body = BatchResult)))]
 pub async fn submit_batch(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     body: BodyRead,
-) -> Result<Json<BatchAnswer>, Problem> {
+) -> Result<Json<BatchResult>, Problem> {
     let body = json_body_up_to(LONGEST_BATCH, &headers, body)?;
     let whole_key = IdempotencyKey::from_headers(&headers)?;
     let texts = jobs_in(&body)?;
     api.quota.take(&caller.tenant, u32::try_from(texts.len()).unwrap_or(u32::MAX), api.clock.now()).await?;
     let now = api.clock.now();
-    let mut outcomes: Vec<Option<Outcome>> = vec![];
+    let mut outcomes: Vec<Option<BatchJobResult>> = vec![];
     let mut jobs = vec![];
     for (index, text) in texts.iter().enumerate() {
         let numbered_key = || whole_key.as_ref().map(|key| key.numbered(index));
@@ -96,7 +99,7 @@ pub async fn submit_batch(
                 jobs.push(Keyed { index, key_field, job });
                 outcomes.push(None);
             }
-            Err(problem) => outcomes.push(Some(Outcome::rejected(problem))),
+            Err(problem) => outcomes.push(Some(BatchJobResult::rejected(problem))),
         }
     }
     for (index, outcome) in store_all(&api, jobs).await {
@@ -104,7 +107,7 @@ pub async fn submit_batch(
     }
     let jobs: Vec<_> = outcomes.into_iter().flatten().collect();
     let accepted = jobs.iter().filter(|job| job.problem.is_none()).count();
-    Ok(Json(BatchAnswer { accepted, rejected: jobs.len() - accepted, jobs }))
+    Ok(Json(BatchResult { accepted, rejected: jobs.len() - accepted, jobs }))
 }
 
 /// A job of a batch: at which place, and where its key stands.
@@ -116,7 +119,7 @@ struct Keyed {
 
 /// Stores the jobs and announces the new ones, all in as few requests as possible. If this process dies in between, the
 /// sweeper announces what was stored.
-async fn store_all(api: &Api, keyed: Vec<Keyed>) -> Vec<(usize, Outcome)> {
+async fn store_all(api: &Api, keyed: Vec<Keyed>) -> Vec<(usize, BatchJobResult)> {
     // The table takes no two jobs of one id in one request.
     let (mut first, mut repeated): (Vec<Keyed>, Vec<Keyed>) = (vec![], vec![]);
     for keyed in keyed {
@@ -150,10 +153,10 @@ async fn store_all(api: &Api, keyed: Vec<Keyed>) -> Vec<(usize, Outcome)> {
     });
     let repeated: Vec<_> = repeated.collect();
     let first = first.into_iter().map(|keyed| keyed.index).zip(outcomes);
-    first.chain(repeated).map(|(index, outcome)| (index, Outcome::from(outcome))).collect()
+    first.chain(repeated).map(|(index, outcome)| (index, BatchJobResult::from(outcome))).collect()
 }
 
-impl From<Result<Accepted, Problem>> for Outcome {
+impl From<Result<Accepted, Problem>> for BatchJobResult {
     fn from(outcome: Result<Accepted, Problem>) -> Self {
         match outcome {
             Ok(accepted) => Self::accepted(accepted),
@@ -162,7 +165,7 @@ impl From<Result<Accepted, Problem>> for Outcome {
     }
 }
 
-impl Outcome {
+impl BatchJobResult {
     fn accepted(accepted: Accepted) -> Self {
         let Accepted { id, replayed } = accepted;
         Self { status: StatusCode::ACCEPTED.as_u16(), job_id: Some(id), replayed: Some(replayed), problem: None }
@@ -174,7 +177,10 @@ impl Outcome {
 }
 
 fn jobs_in(body: &[u8]) -> Result<Vec<&RawValue>, Problem> {
-    let body: Body<'_> = read_object(body)?;
+    // Each job is read for itself: what is wrong in one must not spoil the others.
+    let text = text_of(body)?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| Rejection::NotJson(error.to_string()))?;
+    let body: Body<'_> = fields_of(text)?;
     if (1..=MOST_JOBS).contains(&body.jobs.len()) {
         Ok(body.jobs)
     } else {
@@ -191,9 +197,10 @@ fn read_job(text: &str, index: usize, now: Timestamp) -> Result<(Submission, Opt
     };
     if text.len() > LONGEST_BODY {
         let invalid = InvalidField::new("", format!("must be at most {LONGEST_BODY} bytes long")).within(&place);
-        return Err(Problem::field(StatusCode::PAYLOAD_TOO_LARGE, &invalid));
+        return Err(Problem::field(ProblemCode::BodyTooLarge, &invalid));
     }
-    let (submission, key) = Submission::parse_of_batch(text, now).map_err(|rejection| match rejection {
+    let parsed = check(text).and_then(|()| Submission::parse_of_batch(text, now));
+    let (submission, key) = parsed.map_err(|rejection| match rejection {
         Rejection::Field(invalid) => inner(invalid),
         Rejection::NotJson(_) => Problem::from(rejection),
     })?;

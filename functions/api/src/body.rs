@@ -3,15 +3,15 @@
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, RawQuery};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use shared::id::JobId;
 use shared::invalid::{InvalidField, read_fields};
 use shared::submission::{LONGEST_BODY, Rejection, well_formed};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 
 /// A body, if it could be read.
 pub type BodyRead = Result<Bytes, BytesRejection>;
@@ -19,19 +19,34 @@ pub type BodyRead = Result<Bytes, BytesRejection>;
 /// An id in the path, if it could be read.
 pub type IdRead = Result<Path<String>, PathRejection>;
 
+/// What the body of a compressed request calls itself, so that API Gateway hands it over as it is. Any `…+json` will do.
+const COMPRESSED_JSON: &str = "application/vnd.dray+json";
+
 /// The body, if it says that it is JSON and is not too long.
 pub fn json_body(headers: &HeaderMap, body: BodyRead) -> Result<Bytes, Problem> {
     json_body_up_to(LONGEST_BODY, headers, body)
 }
 
-/// The same, where the route takes another length.
+/// The same, where the route takes another length. What was compressed by gzip has been unpacked before it gets here, and
+/// its length is that of what was in it.
 pub fn json_body_up_to(longest: usize, headers: &HeaderMap, body: BodyRead) -> Result<Bytes, Problem> {
+    let encoding = headers.get(CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
+    if !encoding.eq_ignore_ascii_case(b"identity") {
+        let invalid = InvalidField::new("Content-Encoding", "must be gzip, or absent");
+        return Err(Problem::field(ProblemCode::UnsupportedMediaType, &invalid));
+    }
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let problem = format!("must be at most {longest} bytes long");
-            Problem::field(StatusCode::PAYLOAD_TOO_LARGE, &InvalidField::new("body", problem))
+            Problem::field(ProblemCode::BodyTooLarge, &InvalidField::new("body", problem))
         }
-        _ => Problem::new(StatusCode::BAD_REQUEST, "the body could not be read"),
+        // Lambda hands over whole bodies: it is the compression. API Gateway takes `application/json` for text, and what
+        // is not UTF-8 in it is lost before it gets here.
+        _ => {
+            let problem = format!("must be gzip, whole, and together with Content-Type {COMPRESSED_JSON}");
+            let invalid = InvalidField::new("Content-Encoding", problem);
+            Problem::field(ProblemCode::UnsupportedMediaType, &invalid)
+        }
     })?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -40,7 +55,7 @@ pub fn json_body_up_to(longest: usize, headers: &HeaderMap, body: BodyRead) -> R
         Ok(body)
     } else {
         let invalid = InvalidField::new("Content-Type", "must be application/json");
-        Err(Problem::field(StatusCode::UNSUPPORTED_MEDIA_TYPE, &invalid))
+        Err(Problem::field(ProblemCode::UnsupportedMediaType, &invalid))
     }
 }
 
@@ -55,7 +70,11 @@ pub fn object<T: DeserializeOwned>(headers: &HeaderMap, body: BodyRead, optional
 
 /// The fields of an object in JSON text.
 pub fn read_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Rejection> {
-    let text = well_formed(body)?;
+    fields_of(well_formed(body)?)
+}
+
+/// The fields of the object that is this JSON text.
+pub fn fields_of<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Rejection> {
     if !text.starts_with('{') {
         return Err(InvalidField::new("body", "must be an object").into());
     }
@@ -65,7 +84,7 @@ pub fn read_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Rejectio
 /// The job's id in the path.
 pub fn job_id(id: IdRead) -> Result<JobId, Problem> {
     id.ok().and_then(|Path(id)| id.parse().ok()).ok_or_else(|| {
-        Problem::field(StatusCode::BAD_REQUEST, &InvalidField::new("job_id", "must be a UUID with hyphens"))
+        Problem::field(ProblemCode::InvalidRequest, &InvalidField::new("job_id", "must be a UUID with hyphens"))
     })
 }
 

@@ -11,6 +11,7 @@ use shared::chain::Chain;
 use shared::invalid::InvalidField;
 use shared::job::{Job, Status};
 use shared::job_type::JobType;
+use shared::json::{Whole, null_is_absent};
 use shared::ports::{Cursor, Lane, ListQuery, StoreError};
 use shared::submission::parse_time;
 use shared::time::Timestamp;
@@ -39,17 +40,17 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The status that `name`, which stands in `field`, means.
-    pub fn status(field: &str, name: &str) -> Result<Status, InvalidField> {
-        let all = [Status::Pending, Status::Processing, Status::Completed, Status::Failed, Status::Cancelled];
-        let found = all.into_iter().find(|status| status.as_str() == name);
-        let names = all.map(Status::as_str).join(", ");
-        found.ok_or_else(|| InvalidField::new(field, format!("must be one of {names}")))
+    /// The one of the statuses `possible` that `name`, which stands in `field`, means.
+    pub fn status(field: &str, name: &str, possible: &[Status]) -> Result<Status, InvalidField> {
+        let found = possible.iter().find(|status| status.as_str() == name);
+        let names: Vec<_> = possible.iter().map(|status| status.as_str()).collect();
+        found.copied().ok_or_else(|| InvalidField::new(field, format!("must be one of {}", names.join(", "))))
     }
 
-    /// The name that jobs of this type are stored under. An unknown one is no error: a newer deployment may know it.
-    pub fn type_name(name: String) -> String {
-        JobType::named(&name).map_or(name, |job_type| job_type.policy().name.to_owned())
+    /// The name that jobs of the type `name`, which stands in `field`, are stored under.
+    pub fn type_name(field: &str, name: &str) -> Result<String, InvalidField> {
+        let known = JobType::named(name).ok_or_else(|| JobType::unknown(field))?;
+        Ok(known.policy().name.to_owned())
     }
 
     fn fits(&self, job: &Job) -> bool {
@@ -136,33 +137,37 @@ pub fn read_cursor(text: &str) -> Result<Cursor, InvalidField> {
 
 /// What to do, and to which jobs.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = BulkCancel, example = json!({ "filter": { "tag": "march" }, "dry_run": true }))]
 #[serde(deny_unknown_fields)]
 pub struct BulkBody {
     /// Which jobs. Something must be said.
     filter: FilterBody,
     /// Only count them; nothing is done.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
+    #[schema(value_type = Option<bool>)]
     dry_run: bool,
     /// How many jobs at most, 1 to 100; 100 unless given.
-    #[schema(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 100)]
+    limit: Option<Whole<1, 100>>,
     /// Where an earlier answer ended: its `next_cursor`.
     cursor: Option<String>,
     /// To retry: how many jobs of this request may start in a second, 1 to 1000. Unless given, all at once. The next page
     /// counts anew: ask for it when this one has started.
-    #[schema(minimum = 1, maximum = 1000)]
-    per_second: Option<u32>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    per_second: Option<Whole<1, 1000>>,
 }
 
 /// Which jobs. What is not said does not matter.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = CancelFilter)]
 #[serde(deny_unknown_fields)]
 struct FilterBody {
     /// With this status.
-    #[schema(value_type = Option<crate::view::StatusName>)]
+    #[schema(value_type = Option<crate::view::JobStatus>)]
     status: Option<String>,
     /// Of this type.
     #[serde(rename = "type")]
+    #[schema(value_type = Option<crate::openapi::JobTypeName>)]
     job_type: Option<String>,
     /// With this tag.
     tag: Option<String>,
@@ -179,7 +184,7 @@ const TIME_TO_ACT: Duration = Duration::from_secs(15);
 
 /// What was done.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BulkAnswer {
+pub struct BulkResult {
     /// Whether nothing was done and the jobs only counted.
     dry_run: bool,
     /// How many jobs of this page fit the filter.
@@ -195,19 +200,19 @@ pub struct BulkAnswer {
 /// Cancel all jobs that fit a filter
 ///
 /// Waiting jobs are cancelled, running ones asked to be. A page at a time: repeat it with `next_cursor` until that is null.
-#[utoipa::path(post, path = "/jobs/cancel", tag = "jobs", operation_id = "cancel_jobs", request_body = BulkBody,
-    responses((status = 200, description = "What was done", body = BulkAnswer)))]
+#[utoipa::path(post, path = "/jobs/cancel", tag = "jobs", operation_id = "cancelJobs", request_body = BulkBody,
+    responses((status = 200, description = "What was done", body = BulkResult)))]
 pub async fn cancel_many(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: BodyRead,
-) -> Result<Json<BulkAnswer>, Problem> {
+) -> Result<Json<BulkResult>, Problem> {
     let body: BulkBody = object(&headers, body, false)?;
     if body.per_second.is_some() {
         return Err(InvalidField::new("per_second", "is only for retrying").into());
     }
-    let plan = Plan::read(body, &[Status::Pending, Status::Processing])?;
+    let plan = Plan::read(body, &[Status::Pending, Status::Processing], &[Status::Pending, Status::Processing])?;
     let found = find(&api, &caller, &plan.filter, plan.cursor.clone(), plan.limit).await?;
     let mut answer = plan.answer(&found);
     let end = Instant::now() + TIME_TO_ACT;
@@ -227,23 +232,17 @@ pub async fn cancel_many(
 /// Try all failed jobs that fit a filter again
 ///
 /// Cancelled ones too, if the filter says so. A page at a time: repeat it with `next_cursor` until that is null.
-#[utoipa::path(post, path = "/jobs/retry", tag = "jobs", operation_id = "retry_jobs", request_body = BulkBody,
-    responses((status = 200, description = "What was done", body = BulkAnswer)))]
+#[utoipa::path(post, path = "/jobs/retry", tag = "jobs", operation_id = "retryJobs", request_body = BulkBody,
+    responses((status = 200, description = "What was done", body = BulkResult)))]
 pub async fn retry_many(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: BodyRead,
-) -> Result<Json<BulkAnswer>, Problem> {
+) -> Result<Json<BulkResult>, Problem> {
     let body: BulkBody = object(&headers, body, false)?;
-    let per_second = body.per_second;
-    if per_second.is_some_and(|rate| !(1..=1000).contains(&rate)) {
-        return Err(InvalidField::new("per_second", "must be from 1 to 1000").into());
-    }
-    let plan = Plan::read(body, &[Status::Failed])?;
-    if plan.filter.statuses.iter().any(|status| !matches!(status, Status::Failed | Status::Cancelled)) {
-        return Err(InvalidField::new("filter.status", "must be failed or cancelled").into());
-    }
+    let per_second = body.per_second.map(Whole::get);
+    let plan = Plan::read(body, &[Status::Failed, Status::Cancelled], &[Status::Failed])?;
     let found = find(&api, &caller, &plan.filter, plan.cursor.clone(), plan.limit).await?;
     let mut answer = plan.answer(&found);
     let (now, end) = (api.clock.now(), Instant::now() + TIME_TO_ACT);
@@ -282,8 +281,9 @@ struct Plan {
 }
 
 impl Plan {
-    /// Unless the filter names a status, these are meant.
-    fn read(body: BulkBody, unless_said: &[Status]) -> Result<Self, InvalidField> {
+    /// What is done can be done to jobs with one of the statuses `possible`. Unless the filter names one, those in
+    /// `unless_said` are meant.
+    fn read(body: BulkBody, possible: &[Status], unless_said: &[Status]) -> Result<Self, InvalidField> {
         let BulkBody { filter, dry_run, limit, cursor, per_second: _ } = body;
         let FilterBody { status, job_type, tag, created_after, created_before } = filter;
         let said = [&status, &job_type, &tag, &created_after, &created_before].iter().any(|field| field.is_some());
@@ -292,18 +292,14 @@ impl Plan {
         }
         let time = |field: &str, text: Option<String>| text.map(|text| parse_time(field, &text)).transpose();
         let statuses = match status {
-            Some(name) => vec![Filter::status("filter.status", &name)?],
+            Some(name) => vec![Filter::status("filter.status", &name, possible)?],
             None => unless_said.to_vec(),
         };
-        let limit = match limit {
-            None => 100,
-            Some(limit) if (1..=100).contains(&limit) => limit,
-            Some(_) => return Err(InvalidField::new("limit", "must be from 1 to 100")),
-        };
+        let limit = limit.map_or(100, Whole::get);
         Ok(Self {
             filter: Filter {
                 statuses,
-                job_type: job_type.map(Filter::type_name),
+                job_type: job_type.map(|name| Filter::type_name("filter.type", &name)).transpose()?,
                 tag,
                 created_after: time("filter.created_after", created_after)?,
                 created_before: time("filter.created_before", created_before)?,
@@ -314,8 +310,8 @@ impl Plan {
         })
     }
 
-    fn answer(&self, found: &Found) -> BulkAnswer {
+    fn answer(&self, found: &Found) -> BulkResult {
         let next_cursor = found.next.as_ref().map(write_cursor);
-        BulkAnswer { dry_run: self.dry_run, matched: found.jobs.len(), changed: 0, skipped: 0, next_cursor }
+        BulkResult { dry_run: self.dry_run, matched: found.jobs.len(), changed: 0, skipped: 0, next_cursor }
     }
 }

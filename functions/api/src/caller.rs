@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderValue;
 use axum::http::header::{ALLOW, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use lambda_http::RequestExt;
@@ -19,7 +19,7 @@ use shared::job::Job;
 use shared_aws::settings::AuthMode;
 
 use crate::Api;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 
 /// Lets a request on to its route, with its [`Caller`] as an extension, or answers why not.
 pub async fn admit(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
@@ -59,7 +59,10 @@ fn access(method: &str, path: &str) -> Option<Access> {
         ("GET", "/jobs" | "/jobs/{id}" | "/jobs/{id}/events" | "/jobs/{id}/why") => Needs(Scope::Read),
         ("GET", "/products/{id}" | "/queue" | "/schedules" | "/schedules/{name}" | "/stats") => Needs(Scope::Read),
         ("POST", "/jobs" | "/jobs/batch" | "/jobs/email" | "/products") => Needs(Scope::Write),
-        ("POST", "/jobs/{id}/cancel" | "/jobs/{id}/reschedule" | "/jobs/{id}/retry") => Needs(Scope::Write),
+        ("POST", "/jobs/{id}/cancel" | "/jobs/{id}/duplicate" | "/jobs/{id}/reschedule" | "/jobs/{id}/retry") => {
+            Needs(Scope::Write)
+        }
+        ("DELETE", "/jobs/{id}") => Needs(Scope::Write),
         ("GET", "/subscriptions" | "/subscriptions/{name}") => Needs(Scope::Read),
         ("POST", "/events") => Needs(Scope::Write),
         ("PUT" | "DELETE", "/schedules/{name}" | "/subscriptions/{name}") => Needs(Scope::Write),
@@ -76,7 +79,7 @@ fn access(method: &str, path: &str) -> Option<Access> {
 fn not_allowed(path: &str) -> Response {
     let allowed = ["GET", "POST", "PUT", "DELETE"].into_iter().filter(|method| access(method, path).is_some());
     let allowed = allowed.collect::<Vec<_>>().join(", ");
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method");
+    let problem = Problem::new(ProblemCode::MethodNotAllowed, "this path does not take this method");
     let mut response = problem.into_response();
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
         response.headers_mut().insert(ALLOW, allowed);
@@ -216,13 +219,13 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// The status, and how the caller might do better (RFC 9110, section 11.6.1; RFC 6750, section 3).
-    fn status(&self) -> (StatusCode, Option<&'static str>) {
+    /// What it is, and how the caller might do better (RFC 9110, section 11.6.1; RFC 6750, section 3).
+    fn code(&self) -> (ProblemCode, Option<&'static str>) {
         match self {
-            Self::NoToken => (StatusCode::UNAUTHORIZED, Some("Bearer")),
-            Self::NoSignature => (StatusCode::UNAUTHORIZED, Some("AWS4-HMAC-SHA256")),
-            Self::NoTenant(_) | Self::UnfitTenant(_) => (StatusCode::FORBIDDEN, None),
-            Self::NoScope(_) => (StatusCode::FORBIDDEN, Some(r#"Bearer error="insufficient_scope""#)),
+            Self::NoToken => (ProblemCode::Unauthenticated, Some("Bearer")),
+            Self::NoSignature => (ProblemCode::Unauthenticated, Some("AWS4-HMAC-SHA256")),
+            Self::NoTenant(_) | Self::UnfitTenant(_) => (ProblemCode::Forbidden, None),
+            Self::NoScope(_) => (ProblemCode::Forbidden, Some(r#"Bearer error="insufficient_scope""#)),
         }
     }
 }
@@ -230,8 +233,8 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         tracing::info!(reason = %self, "request.refused");
-        let (status, challenge) = self.status();
-        let mut response = Problem::new(status, self.to_string()).into_response();
+        let (code, challenge) = self.code();
+        let mut response = Problem::new(code, self.to_string()).into_response();
         if let Some(challenge) = challenge {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
@@ -295,6 +298,8 @@ mod tests {
             ("POST", "/jobs/email", Access::Needs(Scope::Write)),
             ("POST", "/jobs/{id}/cancel", Access::Needs(Scope::Write)),
             ("POST", "/jobs/{id}/retry", Access::Needs(Scope::Write)),
+            ("POST", "/jobs/{id}/duplicate", Access::Needs(Scope::Write)),
+            ("DELETE", "/jobs/{id}", Access::Needs(Scope::Write)),
             ("POST", "/jobs/{id}/reschedule", Access::Needs(Scope::Write)),
             ("PUT", "/schedules/{name}", Access::Needs(Scope::Write)),
             ("DELETE", "/schedules/{name}", Access::Needs(Scope::Write)),
@@ -310,7 +315,7 @@ mod tests {
         for (method, path, expected) in routes {
             assert_eq!(access(method, path), Some(expected), "{method} {path}");
         }
-        for (method, path) in [("POST", "/health"), ("DELETE", "/jobs/{id}"), ("OPTIONS", "/jobs"), ("GET", "/new")] {
+        for (method, path) in [("POST", "/health"), ("DELETE", "/jobs"), ("OPTIONS", "/jobs"), ("GET", "/new")] {
             assert_eq!(access(method, path), None, "{method} {path} is not a route yet");
         }
     }
@@ -397,6 +402,6 @@ mod tests {
         let behind_a_pool = json!({ "userId": "AROAEXAMPLE:Cognito", "cognitoIdentity": identity });
         assert_eq!(tenant(behind_a_pool), "eu-central-1:6f1d");
         let unfit = of_signature(&json!({ "userId": "123456789012:bob+1" })).expect_err("no tenant's name");
-        assert_eq!(unfit.status().0, StatusCode::FORBIDDEN);
+        assert_eq!(unfit.code().0, ProblemCode::Forbidden);
     }
 }

@@ -25,11 +25,12 @@ use crate::Api;
 use crate::accept::{Accepted, IdempotencyKey, announce_all, log_accepted, outcome};
 use crate::body::{BodyRead, json_body};
 use crate::caller::Caller;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::request_id::RequestId;
 
 /// Something that has happened.
 #[derive(ToSchema)]
+#[schema(as = NewEvent)]
 #[schema(example = json!({ "type": "order.created", "id": "7", "data": { "order": 7, "customer": { "name": "Ada" } } }))]
 #[expect(dead_code, reason = "it describes the body, which `Published` reads")]
 pub struct EventBody {
@@ -46,18 +47,18 @@ pub struct EventBody {
 
 /// What has become of an event.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EventAnswer {
+pub struct PublishedEvent {
     /// Its id, to publish it again by.
     event_id: String,
     /// The jobs of its subscriptions, the oldest subscription's first.
-    jobs: Vec<JobOfEvent>,
+    jobs: Vec<EventJob>,
     /// The subscriptions that it has made no job for.
-    failed: Vec<WithoutJob>,
+    failed: Vec<FailedSubscription>,
 }
 
 /// The job that an event has made for one of its subscriptions.
 #[derive(Debug, Serialize, ToSchema)]
-struct JobOfEvent {
+struct EventJob {
     /// The subscription.
     subscription: String,
     /// The job.
@@ -69,7 +70,7 @@ struct JobOfEvent {
 
 /// A subscription that goes without a job, and why.
 #[derive(Debug, Serialize, ToSchema)]
-struct WithoutJob {
+struct FailedSubscription {
     /// The subscription.
     subscription: String,
     /// `field` is the placeholder that the event has no fitting value for, as seen from the event's body; or what is
@@ -83,16 +84,16 @@ struct WithoutJob {
 /// brought to their ends, each for itself. Publish it again, with the same id, and each subscription that has no job
 /// yet gets one: those in `failed` that have been mended since, and those that have been made since. The others keep
 /// the job that they have.
-#[utoipa::path(post, path = "/events", tag = "events", operation_id = "publish_event", request_body = EventBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice: the event's id, unless the body says it")),
-    responses((status = 202, description = "What has become of it", body = EventAnswer)))]
+#[utoipa::path(post, path = "/events", tag = "events", operation_id = "publishEvent", request_body = EventBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice, in double quotes if there is a comma in them: the event's id, unless the body says it")),
+    responses((status = 202, description = "What has become of it", body = PublishedEvent)))]
 pub async fn publish(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     body: BodyRead,
-) -> Result<(StatusCode, Json<EventAnswer>), Problem> {
+) -> Result<(StatusCode, Json<PublishedEvent>), Problem> {
     let body = json_body(&headers, body)?;
     let key = IdempotencyKey::from_headers(&headers)?;
     let now = api.clock.now();
@@ -109,7 +110,7 @@ pub async fn publish(
 
     let origin = request_id.origin(&headers);
     let mut publishing = Publishing { api: &api, event, now, origin, jobs: vec![], failed: vec![] };
-    publishing.failed.extend(unreadable.iter().map(WithoutJob::unreadable));
+    publishing.failed.extend(unreadable.iter().map(FailedSubscription::unreadable));
     publishing.make_jobs(&subscriptions).await?;
     let Publishing { event, origin, jobs, failed, .. } = publishing;
     tracing::info!(
@@ -120,7 +121,7 @@ pub async fn publish(
         failed = failed.len(),
         "event.published"
     );
-    Ok((StatusCode::ACCEPTED, Json(EventAnswer { event_id: event.id.to_string(), jobs, failed })))
+    Ok((StatusCode::ACCEPTED, Json(PublishedEvent { event_id: event.id.to_string(), jobs, failed })))
 }
 
 /// How many jobs are stored together. They are held in memory, each as long as a job may be.
@@ -132,8 +133,8 @@ struct Publishing<'a> {
     event: Published,
     now: Timestamp,
     origin: Origin,
-    jobs: Vec<JobOfEvent>,
-    failed: Vec<WithoutJob>,
+    jobs: Vec<EventJob>,
+    failed: Vec<FailedSubscription>,
 }
 
 impl Publishing<'_> {
@@ -155,7 +156,7 @@ impl Publishing<'_> {
                 return Ok(());
             }
             for subscription in self.store(next).await? {
-                self.failed.push(WithoutJob { subscription, problem: id_used_before() });
+                self.failed.push(FailedSubscription { subscription, problem: id_used_before() });
             }
         }
     }
@@ -187,7 +188,8 @@ impl Publishing<'_> {
             at_fault,
             "subscription.unfit"
         );
-        self.failed.push(WithoutJob { subscription: subscription.key.name.to_string(), problem: invalid.into() });
+        self.failed
+            .push(FailedSubscription { subscription: subscription.key.name.to_string(), problem: invalid.into() });
     }
 
     /// Stores the jobs and announces the new ones. Gives the subscriptions whose job of this id is that of another
@@ -200,7 +202,7 @@ impl Publishing<'_> {
             match inserted.map(|inserted| outcome(inserted, job, "id")) {
                 Ok(Ok(Accepted { id, replayed })) => {
                     new.extend((!replayed).then_some(job));
-                    self.jobs.push(JobOfEvent { subscription, job_id: id, replayed });
+                    self.jobs.push(EventJob { subscription, job_id: id, replayed });
                 }
                 Ok(Err(_)) => taken.push(subscription),
                 Err(error) => unanswered = Some(Problem::from(error)),
@@ -219,21 +221,21 @@ impl Publishing<'_> {
     /// The store does not answer, so some subscriptions may be without their job. The rest is for the next try, which
     /// needs the id.
     fn stopped_by(&self, problem: Problem) -> Problem {
-        if problem.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if problem.code() == ProblemCode::Unavailable {
             let id = &self.event.id;
             let detail = format!("not all jobs of this event are stored yet; publish it again, with the id {id}");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            Problem::new(ProblemCode::Unavailable, detail)
         } else {
             problem
         }
     }
 }
 
-impl WithoutJob {
+impl FailedSubscription {
     /// Another version has written it, in the midst of a deployment perhaps.
     fn unreadable(name: &SubscriptionName) -> Self {
         let detail = "this subscription cannot be read; put it again";
-        Self { subscription: name.to_string(), problem: Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail) }
+        Self { subscription: name.to_string(), problem: Problem::new(ProblemCode::Internal, detail) }
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::Api;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::view::rfc3339;
 
 /// How long one look may take. All begin at once, so this is how long the slowest answer takes, and some milliseconds.
@@ -47,21 +47,23 @@ pub fn routes(started_at: Timestamp) -> Router<Arc<Api>> {
     routes.route_layer(Extension(watch))
 }
 
-/// How the deployment is
+/// Check whether the deployment is well
 ///
 /// 503 if the table or a queue cannot be reached; it says which. The answer comes within 2 s. Figures are over all tenants,
 /// and only in an API that lets everybody in: others have them in `/metrics`.
-#[utoipa::path(get, path = "/health", tag = "service", operation_id = "health",
+#[utoipa::path(get, path = "/health", tag = "service", operation_id = "getHealth",
     responses((status = 200, description = "All can be reached", body = Health),
-              (status = 503, description = "Something cannot be reached", body = Unwell, content_type = "application/problem+json")))]
+              (status = 503, description = "Something cannot be reached", body = HealthProblem, content_type = "application/problem+json")))]
 pub async fn show(State(api): State<Arc<Api>>, Extension(watch): Extension<Arc<Watch>>) -> Response {
     watch.tell(&api).await
 }
 
-/// The same
-#[utoipa::path(get, path = "/api/health", tag = "service", operation_id = "api_health",
+/// Check whether the deployment is well, at the path below `/api`
+///
+/// As `GET /health`.
+#[utoipa::path(get, path = "/api/health", tag = "service", operation_id = "getApiHealth",
     responses((status = 200, description = "All can be reached", body = Health),
-              (status = 503, description = "Something cannot be reached", body = Unwell, content_type = "application/problem+json")))]
+              (status = 503, description = "Something cannot be reached", body = HealthProblem, content_type = "application/problem+json")))]
 pub async fn show_below_api(State(api): State<Arc<Api>>, Extension(watch): Extension<Arc<Watch>>) -> Response {
     watch.tell(&api).await
 }
@@ -70,7 +72,7 @@ pub async fn show_below_api(State(api): State<Arc<Api>>, Extension(watch): Exten
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     /// Whether the table and the queues can be reached.
-    status: Standing,
+    status: StatusSummary,
     /// The version of the deployed code.
     version: &'static str,
     /// The process that answers.
@@ -83,16 +85,18 @@ pub struct Health {
     dead_letter_queue: DeadLetterQueueHealth,
     /// What jobs did. Not there if callers are told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = JobCounters)]
     jobs: Option<JobCounters>,
     /// The job that has waited longest. Not there if callers are told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = OldestJob)]
     oldest_job: Option<OldestJob>,
 }
 
 /// Whether the table and the queues can be reached.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Standing {
+enum StatusSummary {
     /// All can.
     Ok,
     /// One cannot.
@@ -137,6 +141,7 @@ struct QueueHealth {
     /// How many messages wait to be received, roughly. Those held back by a delay are not among them. Not there if callers
     /// are told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = usize)]
     waiting_messages: Option<usize>,
     /// When it answered, or was given up.
     #[serde(serialize_with = "rfc3339")]
@@ -151,6 +156,7 @@ struct DeadLetterQueueHealth {
     reachable: bool,
     /// How many messages are in it, roughly. Not there if callers are told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = usize)]
     messages: Option<usize>,
     /// When it answered, or was given up.
     #[serde(serialize_with = "rfc3339")]
@@ -192,7 +198,7 @@ struct OldestJob {
 
 /// A problem body (RFC 9457) that says what cannot be reached, with what is known all the same.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Unwell {
+pub struct HealthProblem {
     #[serde(flatten)]
     problem: Problem,
     /// What is known all the same.
@@ -220,8 +226,8 @@ impl Watch {
         if problems.is_empty() {
             return Json(health).into_response();
         }
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, problems.join("; "));
-        let mut response = (StatusCode::SERVICE_UNAVAILABLE, Json(Unwell { problem, health })).into_response();
+        let problem = Problem::new(ProblemCode::Unavailable, problems.join("; "));
+        let mut response = (StatusCode::SERVICE_UNAVAILABLE, Json(HealthProblem { problem, health })).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(FRESH.as_secs()));
         response
@@ -232,7 +238,7 @@ impl Watch {
         let told = |look: &Look<usize>| look.seen.as_ref().ok().copied().filter(|_| figures.is_some());
         let process = Process::status();
         Health {
-            status: if looks.problems().is_empty() { Standing::Ok } else { Standing::Unavailable },
+            status: if looks.problems().is_empty() { StatusSummary::Ok } else { StatusSummary::Unavailable },
             version: env!("CARGO_PKG_VERSION"),
             function: FunctionHealth {
                 started_at: self.started_at,

@@ -8,6 +8,8 @@ mod batch;
 mod body;
 mod bulk;
 mod caller;
+mod delete;
+mod duplicate;
 mod events;
 mod health;
 mod look;
@@ -31,7 +33,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -44,10 +45,13 @@ use shared::schedules::ScheduleStore;
 use shared::subscriptions::SubscriptionStore;
 use shared::time::Timestamp;
 use shared_aws::settings::AuthMode;
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_http::normalize_path::NormalizePath;
 
+pub use crate::problem::problem_codes;
 pub use crate::quota::Quota;
 
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 
 /// What the routes work with.
 pub struct Api {
@@ -91,17 +95,18 @@ impl Api {
 /// All routes. Every answer carries `X-Request-Id`, and every error is a problem body (RFC 9457).
 pub fn router(api: Api) -> Router {
     let api = Arc::new(api);
-    Router::new()
+    let routes = Router::new()
         .route("/jobs", post(submit::submit).get(look::list))
         .route("/jobs/batch", post(batch::submit_batch).layer(DefaultBodyLimit::max(batch::LONGEST_BATCH)))
         .route("/jobs/email", post(submit::submit_email))
         .route("/jobs/cancel", post(bulk::cancel_many))
         .route("/jobs/retry", post(bulk::retry_many))
-        .route("/jobs/{id}", get(look::show))
+        .route("/jobs/{id}", get(look::show).delete(delete::delete))
         .route("/jobs/{id}/events", get(look::events))
         .route("/jobs/{id}/why", get(why::why))
         .route("/jobs/{id}/cancel", post(act::cancel))
         .route("/jobs/{id}/retry", post(act::retry))
+        .route("/jobs/{id}/duplicate", post(duplicate::duplicate))
         .route("/jobs/{id}/reschedule", post(act::reschedule))
         .route("/queue", get(queue::show))
         .route("/queue/pause", post(queue::pause))
@@ -116,15 +121,18 @@ pub fn router(api: Api) -> Router {
         .route("/metrics", get(metrics::show))
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::page))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
+        .fallback(|| async { Problem::new(ProblemCode::NotFound, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
+            Problem::new(ProblemCode::MethodNotAllowed, "this path does not take this method")
         })
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), caller::admit))
         .layer(DefaultBodyLimit::max(shared::submission::LONGEST_BODY))
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(middleware::from_fn(answer_in_time))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), request_id::attach))
-        .with_state(api)
+        .with_state(api);
+    // Around the routes, since it is about which of them it is: `/jobs/` is `/jobs`.
+    Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))
 }
 
 /// How long a request may take: a second less than the function's `Timeout` in `template.yaml`.
@@ -137,6 +145,6 @@ async fn answer_in_time(request: Request, next: Next) -> Response {
     answer.unwrap_or_else(|_elapsed| {
         let detail =
             "the answer took too long; whether it was done is not known: ask again, with the same Idempotency-Key";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+        Problem::new(ProblemCode::Unavailable, detail).into_response()
     })
 }

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use shared::id::JobId;
 use shared::invalid::InvalidField;
-use shared::job::Job;
+use shared::job::{Job, Status};
 use shared::submission::parse_time;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -17,9 +17,10 @@ use crate::Api;
 use crate::body::{IdRead, job_id, number, parameters};
 use crate::bulk::{Filter, Found, find};
 use crate::caller::Caller;
+use crate::openapi::JobTypeName;
 use crate::problem::Problem;
-use crate::then::JobThen;
-use crate::view::{EventView, JobSummary, JobView, StatusName, history};
+use crate::then::JobSnapshot;
+use crate::view::{EventView, JobSummary, JobView, history};
 
 /// The longest that a request may wait for a job's end, in seconds. The gateway gives up after 30.
 pub const LONGEST_WAIT: u32 = 20;
@@ -30,9 +31,9 @@ const BETWEEN_LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duratio
 /// Everything about a job
 ///
 /// With `wait` the answer comes as soon as the job has ended, or after so many seconds.
-#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", operation_id = "show_job",
+#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", operation_id = "getJob",
     params(("id" = String, Path, description = "the job's id", format = "uuid"),
-           ("wait" = Option<u32>, Query, description = "seconds to wait for its end", minimum = 0, maximum = 20)),
+           ("wait" = Option<u32>, Query, description = "seconds to wait for its end", minimum = 0, maximum = 20, example = json!(20))),
     responses((status = 200, description = "The job", body = JobView)))]
 pub async fn show(
     State(api): State<Arc<Api>>,
@@ -65,41 +66,40 @@ pub async fn find_own(api: &Api, caller: &Caller, id: JobId) -> Result<Job, Prob
 /// A job's history
 ///
 /// With `at` the job as it was at that time, made from the events until then.
-#[utoipa::path(get, path = "/jobs/{id}/events", tag = "jobs", operation_id = "job_events",
+#[utoipa::path(get, path = "/jobs/{id}/events", tag = "jobs", operation_id = "getJobHistory",
     params(("id" = String, Path, description = "the job's id", format = "uuid"),
            ("at" = Option<String>, Query, description = "a time in RFC 3339", format = DateTime)),
-    responses((status = 200, description = "What happened, oldest first", body = Story)))]
+    responses((status = 200, description = "What happened, oldest first", body = JobSnapshot)))]
 pub async fn events(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     id: IdRead,
     query: RawQuery,
-) -> Result<Json<Story>, Problem> {
+) -> Result<Json<JobHistory>, Problem> {
     let id = job_id(id)?;
     let [at] = parameters(&query, ["at"])?;
     let at = at.map(|text| parse_time("at", &text)).transpose()?;
     let job = find_own(&api, &caller, id).await?;
     Ok(Json(match at {
-        None => Story::Whole(Events { job_id: id, events: history(&job.history) }),
-        Some(at) => Story::Until(JobThen::of(&job, at).ok_or_else(Problem::no_such_job)?),
+        None => JobHistory::Whole(WholeHistory { job_id: id, events: history(&job.history) }),
+        Some(at) => JobHistory::Until(JobSnapshot::of(&job, at).ok_or_else(Problem::no_such_job)?),
     }))
 }
 
 /// All of a job's history, or the job as it was at a time.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Story {
+pub enum JobHistory {
     /// Without `at`.
-    Whole(Events),
+    Whole(WholeHistory),
     /// With `at`.
-    Until(JobThen),
+    Until(JobSnapshot),
 }
 
 /// A job's history.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Events {
+#[derive(Debug, Serialize)]
+pub struct WholeHistory {
     /// The job.
-    #[schema(value_type = String, format = "uuid")]
     job_id: JobId,
     /// What happened, oldest first.
     events: Vec<EventView>,
@@ -122,10 +122,13 @@ const LONGEST_PAGE: u32 = 100;
 ///
 /// Failures are found without reading any other job. A job that was accepted or has changed in the last second or two may
 /// be missing; `GET /jobs/{id}` is never behind.
-#[utoipa::path(get, path = "/jobs", tag = "jobs", operation_id = "list_jobs",
-    params(("status" = Option<StatusName>, Query, description = "only with this status"),
-           ("type" = Option<String>, Query, description = "only of this type"),
+#[utoipa::path(get, path = "/jobs", tag = "jobs", operation_id = "listJobs",
+    params(("status" = Option<String>, Query, description = "only with this status, or with one of several: `failed,cancelled`",
+                pattern = "^(pending|processing|completed|failed|cancelled)(,(pending|processing|completed|failed|cancelled))*$"),
+           ("type" = Option<JobTypeName>, Query, description = "only of this type"),
            ("tag" = Option<String>, Query, description = "only with this tag"),
+           ("created_after" = Option<String>, Query, description = "only accepted after this time, in RFC 3339", format = DateTime),
+           ("created_before" = Option<String>, Query, description = "only accepted before this time, in RFC 3339", format = DateTime),
            ("limit" = Option<u32>, Query, description = "how many at most; 20 unless given", minimum = 1, maximum = 100),
            ("cursor" = Option<String>, Query, description = "where an earlier page ended: its `next_cursor`")),
     responses((status = 200, description = "The jobs", body = JobList)))]
@@ -134,12 +137,17 @@ pub async fn list(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Json<JobList>, Problem> {
-    let [status, job_type, tag, limit, cursor] =
-        parameters(&query, ["status", "type", "tag", "limit", "cursor"]).map_err(Problem::from)?;
+    let known = ["status", "type", "tag", "created_after", "created_before", "limit", "cursor"];
+    let [status, job_type, tag, created_after, created_before, limit, cursor] = parameters(&query, known)?;
     let limit = number("limit", limit.as_deref(), 1, LONGEST_PAGE)?.unwrap_or(20);
-    let statuses = status.map(|name| Filter::status("status", &name)).transpose()?.into_iter().collect();
-    let job_type = job_type.map(Filter::type_name);
-    let filter = Filter { statuses, job_type, tag, created_after: None, created_before: None };
+    let statuses = status.iter().flat_map(|names| names.split(','));
+    let filter = Filter {
+        statuses: statuses.map(|name| Filter::status("status", name, &Status::ALL)).collect::<Result<_, _>>()?,
+        job_type: job_type.map(|name| Filter::type_name("type", &name)).transpose()?,
+        tag,
+        created_after: created_after.map(|text| parse_time("created_after", &text)).transpose()?,
+        created_before: created_before.map(|text| parse_time("created_before", &text)).transpose()?,
+    };
     let cursor = cursor.map(|text| crate::bulk::read_cursor(&text)).transpose()?;
     let limit = usize::try_from(limit).map_err(|error| InvalidField::new("limit", error.to_string()))?;
     let Found { jobs, next } = find(&api, &caller, &filter, cursor, limit).await?;

@@ -23,7 +23,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// All figures, for Prometheus
 ///
 /// In its text format, over all tenants. docs/metrics.md says what each of them means, and how Prometheus gets in.
-#[utoipa::path(get, path = "/metrics", tag = "service", operation_id = "metrics",
+#[utoipa::path(get, path = "/metrics", tag = "service", operation_id = "getMetrics",
     responses((status = 200, description = "The figures, in the text format 0.0.4", body = String, content_type = "text/plain")))]
 pub async fn show(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     let now = api.clock.now();

@@ -11,12 +11,12 @@ use shared::invalid::InvalidField;
 use shared::name::Name;
 
 use crate::body::{IdRead, number, parameters};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 
 /// The name in the path.
 pub fn name_in(name: IdRead) -> Result<Name, Problem> {
     let name = name.map_or_else(|_| String::new(), |Path(name)| name);
-    Name::parse(&name).map_err(|invalid| Problem::field(StatusCode::BAD_REQUEST, &invalid))
+    Name::parse(&name).map_err(|invalid| Problem::field(ProblemCode::InvalidRequest, &invalid))
 }
 
 /// Whether nothing may be replaced: `If-None-Match: *`.

@@ -14,7 +14,8 @@ use utoipa::{OpenApi, ToSchema};
 
 use crate::problem::Problem;
 use crate::{
-    act, batch, bulk, events, health, look, metrics, products, queue, schedules, stats, submit, subscriptions, why,
+    act, batch, bulk, delete, duplicate, events, health, look, metrics, products, queue, schedules, stats, submit,
+    subscriptions, why,
 };
 
 /// The document, as the last run of the test has left it.
@@ -23,14 +24,14 @@ const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 /// The page that shows it.
 const PAGE: &str = include_str!("docs.html");
 
-/// This document
-#[utoipa::path(get, path = "/openapi.json", tag = "service", responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
+/// Get this description of the API
+#[utoipa::path(get, path = "/openapi.json", tag = "service", operation_id = "getApiDescription", responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
 pub async fn document() -> Response {
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")], DOCUMENT).into_response()
 }
 
-/// The same, to be read
-#[utoipa::path(get, path = "/docs", tag = "service", responses((status = 200, description = "A page", body = String, content_type = "text/html")))]
+/// Read the description in a browser
+#[utoipa::path(get, path = "/docs", tag = "service", operation_id = "getApiDocs", responses((status = 200, description = "A page", body = String, content_type = "text/html")))]
 pub async fn page() -> Response {
     ([(CACHE_CONTROL, "public, max-age=300")], Html(PAGE)).into_response()
 }
@@ -41,7 +42,7 @@ pub async fn page() -> Response {
     paths(
         submit::submit, submit::submit_email, batch::submit_batch,
         look::list, look::show, look::events, why::why,
-        act::cancel, act::retry, act::reschedule, bulk::cancel_many, bulk::retry_many,
+        act::cancel, act::retry, act::reschedule, duplicate::duplicate, delete::delete, bulk::cancel_many, bulk::retry_many,
         queue::show, queue::pause, queue::resume,
         schedules::list, schedules::put, schedules::show, schedules::remove, schedules::pause, schedules::resume, schedules::run,
         events::publish, subscriptions::list, subscriptions::put, subscriptions::show, subscriptions::remove,
@@ -49,6 +50,13 @@ pub async fn page() -> Response {
         stats::show, health::show, health::show_below_api, metrics::show, document, page
     ),
     components(schemas(Problem)),
+    servers(
+        (url = "/", description = "Where this description is"),
+        (url = "https://{api}.execute-api.{region}.amazonaws.com", description = "A deployment: the output ApiUrl of its stack",
+            variables(("api" = (default = "a1b2c3d4e5", description = "The id that API Gateway has given it")),
+                      ("region" = (default = "eu-central-1", description = "The region of AWS")))),
+    ),
+    security(("jwt" = []), ("iam" = []), ()),
     tags(
         (name = "jobs", description = "Submit jobs, look at them, act on them"),
         (name = "schedules", description = "Jobs that come again and again"),
@@ -60,15 +68,22 @@ pub async fn page() -> Response {
 )]
 struct Document;
 
+/// The types of jobs. Its schema is made from their list.
+#[derive(ToSchema)]
+pub struct JobTypeName;
+
+/// The payload of `email-send`. Its schema is that of the type.
+#[derive(ToSchema)]
+pub struct EmailSendPayload;
+
 /// A job to be submitted.
 #[derive(ToSchema)]
+#[schema(as = NewJob)]
 #[expect(dead_code, reason = "for the document alone: shared reads the body itself, to name what does not fit")]
 pub struct JobBody {
-    /// The job's type; see `payload`.
-    #[schema(example = "csv-generation")]
+    /// Its type.
     r#type: String,
-    /// What its type needs to know; one schema for each type, named `Payload-<type>`.
-    #[schema(value_type = Object)]
+    /// What its type needs to know.
     payload: Value,
     /// Attempts allowed; the type's own number unless given.
     #[schema(minimum = 1, maximum = 10)]
@@ -86,8 +101,8 @@ pub struct JobBody {
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// Words by which to find it, 10 at most.
-    #[schema(max_items = 10, required = false)]
-    tags: Vec<String>,
+    #[schema(max_items = 10)]
+    tags: Option<Vec<String>>,
     /// Who is told how it ended, by a `webhook-delivery` job. Not for such jobs themselves.
     #[schema(format = "uri", max_length = 2048)]
     callback_url: Option<String>,
@@ -95,18 +110,13 @@ pub struct JobBody {
 
 /// 1 to 100 jobs.
 #[derive(ToSchema)]
+#[schema(as = NewBatch, example = json!({ "jobs": [
+    { "type": "csv-generation", "payload": { "name": "Alice", "score": 95 }, "idempotency_key": "march-7" },
+    { "type": "report-generation", "payload": { "last_hours": 24 } }
+] }))]
 #[expect(dead_code, reason = "for the document alone")]
 pub struct BatchBody {
     /// The jobs: each as it would be submitted alone, and it may have an `idempotency_key`.
     #[schema(min_items = 1, max_items = 100)]
     jobs: Vec<JobBody>,
-}
-
-/// An e-mail: the payload of an `email-send` job.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "for the document alone")]
-pub struct EmailBody {
-    /// Who gets it: one address, or several.
-    #[schema(value_type = Object)]
-    to: Value,
 }

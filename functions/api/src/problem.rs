@@ -1,8 +1,8 @@
 //! Errors as clients see them: problem bodies, RFC 9457.
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use std::time::Duration;
 
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -10,16 +10,89 @@ use shared::chain::Chain;
 use shared::invalid::InvalidField;
 use shared::ports::StoreError;
 use shared::submission::Rejection;
+use strum::{IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
+
+/// What kind of problem it is, in a word that programs can rely on. Each goes with one status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, VariantArray, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ProblemCode {
+    /// 400: the body is not JSON.
+    InvalidJson,
+    /// 400: the path or a header cannot be read.
+    InvalidRequest,
+    /// 401: no token or signature has been verified.
+    Unauthenticated,
+    /// 403: the caller may not do this.
+    Forbidden,
+    /// 404: there is nothing there, or it is somebody else's.
+    NotFound,
+    /// 405: the path does not take this method.
+    MethodNotAllowed,
+    /// 409: the job's status does not allow this.
+    WrongStatus,
+    /// 409: there are as many as there may be.
+    LimitReached,
+    /// 409: others change it at the same time; try again.
+    ConcurrentChange,
+    /// 412: there is one of this name already.
+    AlreadyExists,
+    /// 413: the body is too long.
+    BodyTooLarge,
+    /// 415: the body is not said to be JSON, or is compressed otherwise than by gzip.
+    UnsupportedMediaType,
+    /// 422: a field does not fit.
+    InvalidField,
+    /// 422: the key came with another request before.
+    IdempotencyKeyReused,
+    /// 422: the request has more jobs than the tenant may submit in a minute.
+    QuotaTooSmall,
+    /// 429: the tenant's quota for this minute is used up.
+    QuotaExceeded,
+    /// 500: something is wrong here, and time will not mend it.
+    Internal,
+    /// 503: something does not answer; try again.
+    Unavailable,
+}
+
+/// Every code, and the status that it goes with.
+pub fn problem_codes() -> Vec<(String, StatusCode)> {
+    let codes = ProblemCode::VARIANTS.iter();
+    codes.map(|code| (<&str>::from(code).to_owned(), code.status())).collect()
+}
+
+impl ProblemCode {
+    /// The status that it goes with.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidJson | Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::WrongStatus | Self::LimitReached | Self::ConcurrentChange => StatusCode::CONFLICT,
+            Self::AlreadyExists => StatusCode::PRECONDITION_FAILED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::InvalidField | Self::IdempotencyKeyReused | Self::QuotaTooSmall => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
 
 /// An error answer. `detail` is for the caller, who can act on it; what happened inside is for the log alone.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
-    /// Always `about:blank`: the status says what kind of problem it is.
+    /// Always `about:blank`: `code` says what kind of problem it is.
     kind: &'static str,
     /// The status in words.
     title: &'static str,
+    /// What kind of problem it is, for programs.
+    code: ProblemCode,
     /// The answer's status.
     #[serde(serialize_with = "as_number")]
     #[schema(value_type = u16)]
@@ -34,26 +107,27 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The request fails with `status`, because of `detail`.
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    /// The request fails because of `detail`.
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        let status = code.status();
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { kind: "about:blank", title, status, detail: detail.into(), field: None, retry_after: None }
+        Self { kind: "about:blank", title, code, status, detail: detail.into(), field: None, retry_after: None }
     }
 
-    /// The request fails with `status`, because of one field.
-    pub fn field(status: StatusCode, invalid: &InvalidField) -> Self {
-        Self { field: Some(invalid.field.clone()), ..Self::new(status, invalid.to_string()) }
+    /// The request fails because of one field.
+    pub fn field(code: ProblemCode, invalid: &InvalidField) -> Self {
+        Self { field: Some(invalid.field.clone()), ..Self::new(code, invalid.to_string()) }
     }
 
     /// There is no such job, or it is somebody else's: nobody can tell which.
     pub fn no_such_job() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "there is no job with this id")
+        Self::new(ProblemCode::NotFound, "there is no job with this id")
     }
 
     /// The same key, which stands in this field, came with another request before.
     pub fn key_used_before(key_field: &str) -> Self {
         let invalid = InvalidField::new(key_field, "was used for another request before");
-        Self::field(StatusCode::UNPROCESSABLE_ENTITY, &invalid)
+        Self::field(ProblemCode::IdempotencyKeyReused, &invalid)
     }
 
     /// The same, and the caller may try again after so long.
@@ -66,6 +140,11 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         self.status
     }
+
+    /// What kind of problem it is.
+    pub fn code(&self) -> ProblemCode {
+        self.code
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -77,7 +156,7 @@ impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
             Rejection::NotJson(_) => {
-                let problem = Self::new(StatusCode::BAD_REQUEST, rejection.to_string());
+                let problem = Self::new(ProblemCode::InvalidJson, rejection.to_string());
                 Self { field: Some("body".to_owned()), ..problem }
             }
             Rejection::Field(invalid) => Self::from(invalid),
@@ -87,7 +166,7 @@ impl From<Rejection> for Problem {
 
 impl From<InvalidField> for Problem {
     fn from(invalid: InvalidField) -> Self {
-        Self::field(StatusCode::UNPROCESSABLE_ENTITY, &invalid)
+        Self::field(ProblemCode::InvalidField, &invalid)
     }
 }
 
@@ -95,9 +174,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %Chain(&error), "store.failed");
         if error.retryable() {
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "the job store does not answer; try again")
+            Self::new(ProblemCode::Unavailable, "the job store does not answer; try again")
         } else {
-            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be carried out")
+            Self::new(ProblemCode::Internal, "the request could not be carried out")
         }
     }
 }

@@ -3,12 +3,11 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
 use shared::id::Tenant;
 use shared::quota::{MINUTE, QuotaStore, Taken, minute_of};
 use shared::time::Timestamp;
 
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 
 /// The same quota for each tenant.
 pub enum Quota {
@@ -38,7 +37,7 @@ impl Quota {
         let Self::PerMinute { jobs: limit, store } = self else { return Ok(()) };
         if jobs > limit.get() {
             let detail = format!("{jobs} jobs are more than this tenant may submit in a minute, which are {limit}");
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)); // to wait would not help
+            return Err(Problem::new(ProblemCode::QuotaTooSmall, detail)); // to wait would not help
         }
         let minute = minute_of(now);
         match store.take(tenant, minute, jobs, limit.get()).await? {
@@ -47,7 +46,7 @@ impl Quota {
                 tracing::info!(%tenant, jobs, "quota.reached");
                 let detail =
                     format!("this tenant may submit {limit} jobs a minute, and has no room for {jobs} more now");
-                Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after((minute + MINUTE).since(now)))
+                Err(Problem::new(ProblemCode::QuotaExceeded, detail).retry_after((minute + MINUTE).since(now)))
             }
         }
     }

@@ -27,7 +27,7 @@ use crate::view::{ReceiptView, rfc3339};
 ///
 /// Of the caller's tenant alone. A second or two behind; the last step is not over yet. What was counted of the minutes
 /// is kept for 48 hours.
-#[utoipa::path(get, path = "/stats", tag = "jobs", operation_id = "show_stats",
+#[utoipa::path(get, path = "/stats", tag = "jobs", operation_id = "getStats",
     params(("window" = Option<StatsWindow>, Query, description = "how far back, and in which steps; 1h unless given")),
     responses((status = 200, description = "The figures", body = Stats)))]
 pub async fn show(
@@ -124,7 +124,7 @@ pub struct Stats {
     steps: Vec<StatsStep>,
     /// What the jobs have cost, by the day in UTC on which it was spent (`2026-11-25`), and by type: an estimate, see
     /// docs/receipts.md. The first and the last day go only as far as the window does.
-    cost_by_day: BTreeMap<String, BTreeMap<String, CostSum>>,
+    cost_by_day: BTreeMap<String, BTreeMap<String, CostOfType>>,
     /// When this was read.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
@@ -180,7 +180,7 @@ struct Percentiles {
 
 /// What jobs of one type have cost on one day.
 #[derive(Debug, Serialize, ToSchema)]
-struct CostSum {
+struct CostOfType {
     /// Jobs accepted on that day.
     jobs: u64,
     /// What was spent on it, for these jobs and for older ones.
@@ -205,7 +205,7 @@ impl Stats {
                 step.add(minute);
             }
         }
-        let cost_of = |(job_type, sum): (&String, &Sum)| (job_type.clone(), CostSum::of(sum));
+        let cost_of = |(job_type, sum): (&String, &Sum)| (job_type.clone(), CostOfType::of(sum));
         let days = sum_of_minutes(minutes);
         let cost_by_day = days.iter().map(|(day, types)| (day.clone(), types.iter().map(cost_of).collect())).collect();
         Self {
@@ -271,7 +271,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl CostSum {
+impl CostOfType {
     fn of(sum: &Sum) -> Self {
         Self { jobs: sum.jobs, cost: ReceiptView::of(&sum.receipt) }
     }

@@ -18,18 +18,19 @@ use crate::Api;
 use crate::accept::{Accepted, IdempotencyKey, accept};
 use crate::body::{BodyRead, json_body};
 use crate::caller::Caller;
-use crate::openapi::{EmailBody, JobBody};
+use crate::openapi::{EmailSendPayload, JobBody};
 use crate::problem::Problem;
 use crate::request_id::RequestId;
+use crate::view::JobStatus;
 
 /// A job that was accepted.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Submitted {
+pub struct AcceptedJob {
     /// Its id.
     #[schema(value_type = String, format = "uuid")]
     pub job_id: JobId,
     /// `pending`, whatever has become of it since.
-    #[schema(value_type = String, example = "pending")]
+    #[schema(value_type = JobStatus)]
     pub status: Status,
 }
 
@@ -37,10 +38,10 @@ pub struct Submitted {
 ///
 /// Once this is answered with 202 the job is stored and will be brought to its end. With an `Idempotency-Key` repeating
 /// the request is safe: the same key and body get the same answer.
-#[utoipa::path(post, path = "/jobs", tag = "jobs", operation_id = "submit_job", request_body = JobBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice; names this request, so that repeating it does not repeat the job"),
+#[utoipa::path(post, path = "/jobs", tag = "jobs", operation_id = "submitJob", request_body = JobBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters of your choice, in double quotes if there is a comma in them; names this request, so that repeating it does not repeat the job"),
            ("X-Request-Id" = Option<String>, Header, description = "your own id for this request; it is in the answer and follows the job into every log line")),
-    responses((status = 202, description = "Accepted; `Location` is where to look at it", body = Submitted,
+    responses((status = 202, description = "Accepted; `Location` is where to look at it", body = AcceptedJob,
         headers(("Location" = String), ("Idempotent-Replayed" = String, description = "`true` if an earlier request with this key made the job")))))]
 pub async fn submit(
     State(api): State<Arc<Api>>,
@@ -58,9 +59,9 @@ pub async fn submit(
 /// Send an e-mail
 ///
 /// The same as an `email-send` job whose payload is the body itself.
-#[utoipa::path(post, path = "/jobs/email", tag = "jobs", operation_id = "send_email", request_body = EmailBody,
+#[utoipa::path(post, path = "/jobs/email", tag = "jobs", operation_id = "sendEmail", request_body = EmailSendPayload,
     params(("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it sends no second e-mail")),
-    responses((status = 202, description = "Accepted", body = Submitted)))]
+    responses((status = 202, description = "Accepted", body = AcceptedJob)))]
 pub async fn submit_email(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
@@ -92,5 +93,6 @@ pub fn answer(accepted: &Accepted) -> Response {
     let Accepted { id, replayed } = *accepted;
     let location = [(LOCATION, format!("/jobs/{id}"))];
     let replayed = replayed.then_some([("idempotent-replayed", "true")]);
-    (StatusCode::ACCEPTED, location, replayed, Json(Submitted { job_id: id, status: Status::Pending })).into_response()
+    (StatusCode::ACCEPTED, location, replayed, Json(AcceptedJob { job_id: id, status: Status::Pending }))
+        .into_response()
 }

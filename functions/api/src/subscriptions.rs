@@ -19,7 +19,8 @@ use crate::Api;
 use crate::body::{BodyRead, IdRead, json_body};
 use crate::caller::Caller;
 use crate::named::{must_be_new, name_in, page, stored, unknown_cursor};
-use crate::problem::Problem;
+use crate::openapi::JobTypeName;
+use crate::problem::{Problem, ProblemCode};
 
 /// The routes of this file.
 pub fn routes() -> Router<Arc<Api>> {
@@ -28,6 +29,7 @@ pub fn routes() -> Router<Arc<Api>> {
 
 /// What is subscribed to, and what comes of it.
 #[derive(ToSchema)]
+#[schema(as = NewSubscription)]
 #[schema(example = json!({
     "event_type": "order.created",
     "job": { "type": "csv-generation", "payload": { "order": "{{data.order}}", "to": "{{data.customer.name}}" } }
@@ -46,6 +48,7 @@ pub struct SubscriptionBody {
 #[expect(dead_code, reason = "it describes the body, which `Definition` reads")]
 pub struct JobTemplate {
     /// The job's type; see `payload`.
+    #[schema(value_type = JobTypeName)]
     r#type: String,
     /// What its type needs to know, as in `POST /jobs`. A text that is one placeholder, such as `{{data.items[0]}}`,
     /// becomes that value of the event; in a longer text a placeholder becomes the value's text. There are also
@@ -70,6 +73,7 @@ pub struct JobTemplate {
 
 /// A subscription. Times are RFC 3339 in UTC.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Subscription)]
 pub struct SubscriptionView {
     /// What it is called.
     name: String,
@@ -95,6 +99,7 @@ pub struct SubscriptionSummary {
     /// What kind of event makes the job.
     event_type: String,
     /// The type of the job.
+    #[schema(value_type = JobTypeName)]
     job_type: String,
     /// When it was made.
     #[schema(format = DateTime)]
@@ -106,7 +111,7 @@ pub struct SubscriptionSummary {
 
 /// Some subscriptions, by the type of event and then by name.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SubscriptionsPage {
+pub struct SubscriptionList {
     /// The subscriptions.
     subscriptions: Vec<SubscriptionSummary>,
     /// To be given back as `cursor` for the next page; null on the last.
@@ -143,8 +148,8 @@ impl From<&Subscription> for SubscriptionSummary {
 ///
 /// The job is checked at once, as if it were submitted, as far as it does not depend on the event. Each event makes one
 /// job for each subscription's name, however often the subscription is changed or made again in the meantime.
-#[utoipa::path(put, path = "/subscriptions/{name}", tag = "events", operation_id = "put_subscription", request_body = SubscriptionBody,
-    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$"),
+#[utoipa::path(put, path = "/subscriptions/{name}", tag = "events", operation_id = "putSubscription", request_body = SubscriptionBody,
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("order-export")),
            ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no subscription of this name")),
     responses((status = 201, description = "It is new", body = SubscriptionView, headers(("Location" = String))),
               (status = 200, description = "It was there before, and is like this now", body = SubscriptionView),
@@ -167,7 +172,7 @@ pub async fn put(
             None => Subscription::new(key.clone(), definition.clone(), now),
             Some(_) if must_be_new => {
                 let problem = "there is a subscription of this name already";
-                return Err(Problem::new(StatusCode::PRECONDITION_FAILED, problem));
+                return Err(Problem::new(ProblemCode::AlreadyExists, problem));
             }
             Some(there) => match there.redefined(&definition, now) {
                 Some(subscription) => subscription,
@@ -184,7 +189,7 @@ pub async fn put(
             return Ok(stored(there.is_none(), path, SubscriptionView::from(&subscription)));
         }
     }
-    Err(Problem::new(StatusCode::CONFLICT, "others are changing this subscription; look at it and try again"))
+    Err(Problem::new(ProblemCode::ConcurrentChange, "others are changing this subscription; look at it and try again"))
 }
 
 /// How often a change is tried: between its read and its write somebody else may come.
@@ -198,12 +203,12 @@ async fn make_sure_of_room(api: &Api, subscription: &Subscription) -> Result<(),
         return Ok(());
     }
     let detail = format!("{event_type} has {MOST_PER_EVENT_TYPE} subscriptions, which is the most");
-    Err(Problem::new(StatusCode::CONFLICT, detail))
+    Err(Problem::new(ProblemCode::LimitReached, detail))
 }
 
 /// Look at a subscription
-#[utoipa::path(get, path = "/subscriptions/{name}", tag = "events", operation_id = "show_subscription",
-    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+#[utoipa::path(get, path = "/subscriptions/{name}", tag = "events", operation_id = "getSubscription",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("order-export"))),
     responses((status = 200, description = "The subscription", body = SubscriptionView)))]
 pub async fn show(
     State(api): State<Arc<Api>>,
@@ -218,19 +223,19 @@ pub async fn show(
 ///
 /// By the type of event and then by name. A subscription that was made, changed or deleted in the last seconds may be
 /// missing.
-#[utoipa::path(get, path = "/subscriptions", tag = "events", operation_id = "list_subscriptions",
+#[utoipa::path(get, path = "/subscriptions", tag = "events", operation_id = "listSubscriptions",
     params(("limit" = Option<u32>, Query, description = "how many; 20 unless given", minimum = 1, maximum = 100),
            ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
-    responses((status = 200, description = "A page of subscriptions", body = SubscriptionsPage)))]
+    responses((status = 200, description = "A page of subscriptions", body = SubscriptionList)))]
 pub async fn list(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     query: RawQuery,
-) -> Result<Json<SubscriptionsPage>, Problem> {
+) -> Result<Json<SubscriptionList>, Problem> {
     let (limit, cursor) = page(&query)?;
     let after = cursor.map(|cursor| place_of(&cursor).ok_or_else(unknown_cursor)).transpose()?;
     let page = api.subscriptions.list(&caller.tenant, after.as_ref(), limit).await?;
-    Ok(Json(SubscriptionsPage {
+    Ok(Json(SubscriptionList {
         subscriptions: page.subscriptions.iter().map(SubscriptionSummary::from).collect(),
         next_cursor: page.next.as_ref().map(cursor_of),
     }))
@@ -249,8 +254,8 @@ fn place_of(cursor: &str) -> Option<Place> {
 /// Delete a subscription
 ///
 /// It makes no further jobs. Those that it has made stay.
-#[utoipa::path(delete, path = "/subscriptions/{name}", tag = "events", operation_id = "delete_subscription",
-    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")),
+#[utoipa::path(delete, path = "/subscriptions/{name}", tag = "events", operation_id = "deleteSubscription",
+    params(("name" = String, Path, description = "what it is called", pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = json!("order-export"))),
     responses((status = 204, description = "It is gone")))]
 pub async fn remove(
     State(api): State<Arc<Api>>,
@@ -270,5 +275,5 @@ fn key(caller: &Caller, name: IdRead) -> Result<SubscriptionKey, Problem> {
 }
 
 fn missing() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is no subscription of this name")
+    Problem::new(ProblemCode::NotFound, "there is no subscription of this name")
 }

@@ -7,11 +7,12 @@ use shared::job::{Job, Status};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
-use crate::view::{EventView, StatusName, history, maybe_rfc3339, rfc3339};
+use crate::view::{EventView, JobStatus, history, maybe_rfc3339, rfc3339};
 
-/// What a job's history says of it at some time.
+/// What happened to a job; and, with `at`, how it was at that time.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct JobThen {
+#[schema(as = JobHistory)]
+pub struct JobSnapshot {
     /// The job.
     #[schema(value_type = String, format = "uuid")]
     job_id: JobId,
@@ -20,7 +21,7 @@ pub struct JobThen {
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     /// Where it stood.
-    #[schema(value_type = StatusName)]
+    #[schema(value_type = JobStatus)]
     status: Status,
     /// Attempts begun by then.
     attempts: u32,
@@ -46,7 +47,7 @@ pub struct JobThen {
     events: Vec<EventView>,
 }
 
-impl JobThen {
+impl JobSnapshot {
     /// `job` as it was at `at`. `None` if it was not there yet.
     pub fn of(job: &Job, at: Timestamp) -> Option<Self> {
         let until: Vec<Event> = job.history.iter().take_while(|event| event.at() <= at).cloned().collect();

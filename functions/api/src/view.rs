@@ -12,17 +12,21 @@ use shared::receipt::{Prices, Receipt};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
+use crate::openapi::JobTypeName;
+
 /// The answer of `GET /jobs/{id}`. Times are RFC 3339 in UTC.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Job)]
 pub struct JobView {
     /// Its id.
     #[schema(value_type = String, format = "uuid")]
     job_id: JobId,
     /// What kind of work it is.
     #[serde(rename = "type")]
+    #[schema(value_type = JobTypeName)]
     job_type: String,
     /// Where it stands.
-    #[schema(value_type = StatusName)]
+    #[schema(value_type = JobStatus)]
     status: Status,
     /// Attempts begun.
     attempts: u32,
@@ -71,6 +75,9 @@ pub struct JobView {
     /// The words that it was tagged with.
     #[schema(value_type = Vec<String>)]
     tags: Vec<Tag>,
+    /// The job that it is a copy of.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    duplicate_of: Option<JobId>,
     /// The id of the request that submitted it.
     correlation_id: String,
     /// What it has cost so far.
@@ -82,6 +89,7 @@ pub struct JobView {
 /// What jobs have cost in AWS, reckoned from their histories. Writes are exact where nothing went wrong; a request that
 /// several jobs have shared is counted for each of them. What no job's history tells is left out: counters and logs, say.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Receipt)]
 pub struct ReceiptView {
     /// Requests by kind: `PutItem`, `UpdateItem`, `SendMessage`, …; `HttpRequest` are calls of this API, `Invoke` of
     /// functions.
@@ -118,6 +126,7 @@ impl ReceiptView {
 
 /// How far a job has come, as its type last told.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Progress)]
 struct ProgressView {
     /// 0 to 100.
     #[schema(maximum = 100)]
@@ -134,7 +143,7 @@ struct ProgressView {
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 #[expect(dead_code, reason = "names for the document")]
-pub enum StatusName {
+pub enum JobStatus {
     /// Waiting for its first or next attempt.
     Pending,
     /// An attempt is running.
@@ -155,9 +164,10 @@ pub struct JobSummary {
     job_id: JobId,
     /// What kind of work it is.
     #[serde(rename = "type")]
+    #[schema(value_type = JobTypeName)]
     job_type: String,
     /// Where it stands.
-    #[schema(value_type = StatusName)]
+    #[schema(value_type = JobStatus)]
     status: Status,
     /// Attempts begun.
     attempts: u32,
@@ -219,24 +229,54 @@ fn run_at(job: &Job) -> Option<Timestamp> {
 
 /// One entry of a job's history.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobEvent)]
 pub struct EventView {
-    /// What happened: `accepted`, `started`, `retrying`, `yielded`, `completed`, `failed`, `cancel_requested`,
-    /// `cancelled`, `lapsed`, `rescheduled` or `redriven`.
-    event: &'static str,
+    /// What happened.
+    event: EventKind,
     /// When.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     /// Which attempt it belongs to, from 1; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u32)]
     attempt: Option<u32>,
     /// Why an attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
     error: Option<String>,
     /// When the job, or its next attempt, may start.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = String, format = DateTime)]
     run_at: Option<Timestamp>,
+}
+
+/// What can happen to a job.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// It was stored.
+    Accepted,
+    /// An attempt began, or went on in another worker.
+    Started,
+    /// The attempt's worker ran out of time: another goes on with it.
+    Yielded,
+    /// An attempt failed, and another follows.
+    Retrying,
+    /// It is done.
+    Completed,
+    /// It failed for good.
+    Failed,
+    /// Somebody asked for it to be cancelled while it ran.
+    CancelRequested,
+    /// It was cancelled.
+    Cancelled,
+    /// It expired before it could be started.
+    Lapsed,
+    /// Somebody gave it another time to start.
+    Rescheduled,
+    /// Somebody asked for it to be tried again.
+    Redriven,
 }
 
 impl JobView {
@@ -271,6 +311,7 @@ impl JobView {
             cancel_requested,
             progress,
             tags: job.tags.clone(),
+            duplicate_of: job.duplicate_of,
             correlation_id: job.correlation_id.clone(),
             cost: ReceiptView::of(&Receipt::of(job)),
             history: history(&job.history),
@@ -283,24 +324,26 @@ pub fn history(events: &[Event]) -> Vec<EventView> {
     let (mut attempt, mut resumes) = (0, false);
     let mut views = vec![];
     for event in events {
-        let (name, error, run_at) = match event {
-            Event::Accepted { at: _, not_before } => ("accepted", None, *not_before),
+        let (kind, error, run_at) = match event {
+            Event::Accepted { at: _, not_before } => (EventKind::Accepted, None, *not_before),
             Event::Started { at: _ } => {
                 attempt += u32::from(!resumes);
-                ("started", None, None)
+                (EventKind::Started, None, None)
             }
-            Event::Yielded { at: _ } => ("yielded", None, None),
-            Event::Retrying { at: _, error, not_before } => ("retrying", Some(error.clone()), Some(*not_before)),
-            Event::Completed { at: _ } => ("completed", None, None),
-            Event::Failed { at: _, error } => ("failed", Some(error.clone()), None),
-            Event::CancelRequested { at: _ } => ("cancel_requested", None, None),
-            Event::Cancelled { at: _ } => ("cancelled", None, None),
-            Event::Lapsed { at: _ } => ("lapsed", Some(LAPSED.to_owned()), None),
-            Event::Rescheduled { at: _, not_before } => ("rescheduled", None, Some(*not_before)),
-            Event::Redriven { at: _, not_before } => ("redriven", None, Some(*not_before)),
+            Event::Yielded { at: _ } => (EventKind::Yielded, None, None),
+            Event::Retrying { at: _, error, not_before } => {
+                (EventKind::Retrying, Some(error.clone()), Some(*not_before))
+            }
+            Event::Completed { at: _ } => (EventKind::Completed, None, None),
+            Event::Failed { at: _, error } => (EventKind::Failed, Some(error.clone()), None),
+            Event::CancelRequested { at: _ } => (EventKind::CancelRequested, None, None),
+            Event::Cancelled { at: _ } => (EventKind::Cancelled, None, None),
+            Event::Lapsed { at: _ } => (EventKind::Lapsed, Some(LAPSED.to_owned()), None),
+            Event::Rescheduled { at: _, not_before } => (EventKind::Rescheduled, None, Some(*not_before)),
+            Event::Redriven { at: _, not_before } => (EventKind::Redriven, None, Some(*not_before)),
         };
         resumes = event.leaves_resuming(resumes);
-        views.push(EventView { event: name, at: event.at(), attempt: (attempt > 0).then_some(attempt), error, run_at });
+        views.push(EventView { event: kind, at: event.at(), attempt: (attempt > 0).then_some(attempt), error, run_at });
     }
     views
 }

@@ -16,16 +16,16 @@ use crate::body::{IdRead, job_id};
 use crate::caller::Caller;
 use crate::look::find_own;
 use crate::problem::Problem;
-use crate::view::{StatusName, maybe_rfc3339};
+use crate::view::{JobStatus, maybe_rfc3339};
 
 /// Why a job is where it is.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Why {
+pub struct JobExplanation {
     /// The job.
     #[schema(value_type = String, format = "uuid")]
     job_id: JobId,
     /// Where it stands.
-    #[schema(value_type = StatusName)]
+    #[schema(value_type = JobStatus)]
     status: Status,
     /// One word for it.
     reason: Reason,
@@ -33,15 +33,17 @@ pub struct Why {
     detail: String,
     /// Until when this lasts, if that is known.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = String, format = DateTime)]
     until: Option<Timestamp>,
     /// How many messages wait in the queue, roughly, before or behind this job's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = usize)]
     waiting_messages: Option<usize>,
 }
 
 /// The reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = StatusReason)]
 #[serde(rename_all = "snake_case")]
 enum Reason {
     /// Somebody has stopped the starting of jobs.
@@ -65,14 +67,14 @@ enum Reason {
 }
 
 /// Why a job is not running
-#[utoipa::path(get, path = "/jobs/{id}/why", tag = "jobs", operation_id = "job_why",
+#[utoipa::path(get, path = "/jobs/{id}/why", tag = "jobs", operation_id = "explainJob",
     params(("id" = String, Path, description = "the job's id", format = "uuid")),
-    responses((status = 200, description = "Why", body = Why)))]
+    responses((status = 200, description = "Why", body = JobExplanation)))]
 pub async fn why(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     id: IdRead,
-) -> Result<Json<Why>, Problem> {
+) -> Result<Json<JobExplanation>, Problem> {
     let job = find_own(&api, &caller, job_id(id)?).await?;
     let paused = !job.status().is_terminal() && api.switch.is_paused().await?;
     let (reason, detail, until) = reason_of(&job, paused, api.clock.now());
@@ -82,7 +84,7 @@ pub async fn why(
         Reason::Paused | Reason::Delayed | Reason::Backoff | Reason::Running => None,
         Reason::WorkerDied | Reason::Expired | Reason::Ended => None,
     };
-    Ok(Json(Why { job_id: job.id, status: job.status(), reason, detail, until, waiting_messages }))
+    Ok(Json(JobExplanation { job_id: job.id, status: job.status(), reason, detail, until, waiting_messages }))
 }
 
 fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option<Timestamp>) {

@@ -1,15 +1,16 @@
 //! Making the jobs of schedules, a little ahead of their runs.
 //!
-//! For each schedule that is due the jobs are stored, announced with the delay that is left, and only then does the
-//! schedule move on. A sweeper that dies in between leaves it due: the next one finds the jobs stored, announces them
-//! once more, and goes on. See [`shared::schedules`].
+//! For each schedule that is due it is decided whether its jobs are to be made; they are stored, announced with the delay
+//! that is left, and only then does the schedule move on. A sweeper that dies in between leaves it due: the next one
+//! keeps to the decision, finds the jobs stored, announces them once more, and goes on. See [`shared::schedules`].
 
 use std::sync::Arc;
 
 use shared::chain::Chain;
+use shared::id::JobId;
 use shared::ports::{JobStore, StoreError};
 use shared::schedule::{Due, Schedule, ScheduleKey};
-use shared::schedules::{Made, NotMade, announcement, make_jobs};
+use shared::schedules::{Decision, Made, NotMade, ScheduleStore, announcement, decide, make_jobs};
 use shared::time::Timestamp;
 use shared_aws::telemetry::about;
 use tokio::task::JoinSet;
@@ -46,12 +47,11 @@ impl Sweeper {
             let (clock, key) = (Arc::clone(&self.clock), key.clone());
             making.spawn(async move {
                 let fired = match schedules.find(&key).await {
-                    Ok(Some(schedule)) => Fired::made_of(schedule, &*jobs, clock.now()).await,
-                    Ok(None) => return None, // deleted since
+                    Ok(Some(schedule)) => Fired::made_of(&schedule, &*schedules, &*jobs, clock.now()).await,
+                    Ok(None) => Ok(None), // deleted since
                     Err(error) => Err(error.into()),
                 };
-                let fired = fired.inspect_err(|error| log_failed(&key, error)).ok()?;
-                Some(fired).filter(|fired| !fired.due.runs.is_empty()) // moved on since, or paused
+                fired.inspect_err(|error| log_failed(&key, error)).ok().flatten()
             });
         }
         let fired: Vec<Fired> = all_of(making).await.into_iter().flatten().collect();
@@ -94,18 +94,30 @@ struct Fired {
 }
 
 impl Fired {
-    async fn made_of(schedule: Schedule, jobs: &dyn JobStore, now: Timestamp) -> Result<Self, NotMade> {
-        let due = schedule.due(now);
-        let made = make_jobs(&schedule, &due, jobs, now).await?;
-        Ok(Self { schedule, due, made })
+    /// Makes the jobs that are to be made now, if there are any: it may have moved on since, or been paused, or wait.
+    async fn made_of(
+        schedule: &Schedule,
+        schedules: &dyn ScheduleStore,
+        jobs: &dyn JobStore,
+        now: Timestamp,
+    ) -> Result<Option<Self>, NotMade> {
+        match decide(schedule, schedules, jobs, now).await? {
+            Decision::Make { schedule, due } => {
+                let made = make_jobs(&schedule, &due, jobs, now).await?;
+                Ok(Some(Self { schedule, due, made }))
+            }
+            Decision::Skip { schedule, due, unended } => {
+                log_skipped(&schedule.key, &due, unended);
+                Ok(None)
+            }
+            Decision::Wait => Ok(None),
+        }
     }
 
     /// One line for each new job, and one for runs that were missed. Gives how many jobs are new.
     fn log(&self) -> usize {
         let ScheduleKey { tenant, name } = &self.schedule.key;
-        if self.due.skipped > 0 {
-            tracing::warn!(schedule = %name, %tenant, skipped = self.due.skipped, "schedule.skipped");
-        }
+        log_missed(&self.schedule.key, &self.due);
         let new: Vec<_> = self.made.iter().filter(|made| made.is_new).map(|made| &made.job).collect();
         for job in &new {
             tracing::info!(
@@ -131,6 +143,27 @@ async fn all_of<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
         }
     }
     results
+}
+
+/// One line for runs that were missed and are not made up for.
+fn log_missed(key: &ScheduleKey, due: &Due) {
+    if due.missed > 0 {
+        tracing::warn!(schedule = %key.name, tenant = %key.tenant, missed = due.missed, "schedule.missed");
+    }
+}
+
+/// One line for the run that is skipped because this job of the last one has not ended.
+fn log_skipped(key: &ScheduleKey, due: &Due, unended: JobId) {
+    log_missed(key, due);
+    for run in &due.runs {
+        tracing::info!(
+            schedule = %key.name,
+            tenant = %key.tenant,
+            job.id = %unended,
+            correlation_id = key.correlation_id(*run),
+            "schedule.skipped"
+        );
+    }
 }
 
 fn log_failed(key: &ScheduleKey, error: &NotMade) {

@@ -1,9 +1,10 @@
 //! `csv-generation`: JSON in, a CSV file out.
 
 use indexmap::IndexSet;
-use shared::payloads::csv_generation::{CsvGeneration, Row};
+use shared::payloads::csv_generation::{CsvGeneration, Row, Table};
 
 use crate::job_types::Run;
+use crate::spreadsheet::{disarmed_as_first, disarmed_row};
 use crate::{Context, JobError};
 
 impl Run for CsvGeneration {
@@ -11,7 +12,8 @@ impl Run for CsvGeneration {
     type Output = String;
 
     async fn run(self, context: Context) -> Result<String, JobError> {
-        let file = to_csv(&self, context.tools.csv_formula_guard)
+        let guard = self.guard.unwrap_or(context.tools.csv_formula_guard);
+        let file = to_csv(&self, guard)
             .map_err(|error| JobError::give_up("the table could not be written as CSV").detail(error))?;
         context.outputs.create(&format!("{}.csv", context.job_id), file, "text/csv; charset=utf-8").await
     }
@@ -19,43 +21,35 @@ impl Run for CsvGeneration {
 
 /// The table as CSV with a header: fields quoted as RFC 4180 says, lines ended by a line feed. With `guard`, no cell
 /// is a formula to a spreadsheet.
-fn to_csv(table: &CsvGeneration, guard: bool) -> Result<Vec<u8>, csv::Error> {
-    let disarm = |cell: &str| if guard && is_formula(cell) { format!("'{cell}") } else { cell.to_owned() };
-    let mut file = csv::Writer::from_writer(vec![]);
-    match table {
-        CsvGeneration::Fields(row) => {
-            file.write_record(["key", "value"])?;
-            for (key, value) in row {
-                file.write_record([disarm(key), disarm(value)])?;
-            }
+fn to_csv(csv: &CsvGeneration, guard: bool) -> Result<Vec<u8>, csv::Error> {
+    let mut records: Vec<Vec<&str>> = vec![];
+    match &csv.table {
+        Table::Fields(row) => {
+            records.push(vec!["key", "value"]);
+            records.extend(row.iter().map(|(key, value)| vec![key.as_str(), value.as_str()]));
         }
-        CsvGeneration::Table(rows) => {
-            let header: IndexSet<&String> = rows.iter().flat_map(Row::keys).collect();
-            file.write_record(header.iter().map(|key| disarm(key)))?;
-            for row in rows {
-                file.write_record(
-                    header.iter().map(|key| row.get(*key).map_or_else(String::new, |cell| disarm(cell))),
-                )?;
+        Table::Rows(rows) => {
+            let header: IndexSet<&str> = rows.iter().flat_map(Row::keys).map(String::as_str).collect();
+            records.push(header.iter().copied().collect());
+            records.extend(
+                rows.iter().map(|row| header.iter().map(|key| row.get(*key).map_or("", String::as_str)).collect()),
+            );
+        }
+    }
+    let start = if csv.bom { "\u{feff}".as_bytes().to_vec() } else { vec![] };
+    let mut file = csv::WriterBuilder::new().delimiter(csv.delimiter.as_byte()).from_writer(start);
+    for (number, record) in records.iter().enumerate() {
+        if guard {
+            let mut cells: Vec<_> = disarmed_row(record).collect();
+            if let (0, Some(first)) = (number, cells.first_mut()) {
+                *first = disarmed_as_first(record[0]);
             }
+            file.write_record(cells)?;
+        } else {
+            file.write_record(record)?;
         }
     }
     file.into_inner().map_err(|error| csv::Error::from(error.into_error()))
-}
-
-/// Whether a spreadsheet would run this cell instead of showing it.
-/// <https://owasp.org/www-community/attacks/CSV_Injection>
-fn is_formula(cell: &str) -> bool {
-    match cell.chars().next() {
-        Some('-') => !is_plain_number(&cell[1..]),
-        Some(first) => matches!(first, '=' | '+' | '@' | '\t' | '\r'),
-        None => false,
-    }
-}
-
-/// Digits, with at most one point among them and perhaps an exponent.
-fn is_plain_number(text: &str) -> bool {
-    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    digits && text.starts_with(|first: char| first.is_ascii_digit()) && text.parse::<f64>().is_ok()
 }
 
 #[cfg(test)]
@@ -63,6 +57,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use shared::job_type::Payload;
+    use shared::payloads::csv_generation::Delimiter;
 
     fn csv(json: &str) -> String {
         let table = CsvGeneration::parse(json).expect("fits");
@@ -78,6 +73,7 @@ mod tests {
     #[test]
     fn an_array_of_objects_becomes_a_table_with_all_their_fields() {
         assert_eq!(csv(r#"[{"a":1,"b":null},{"c":true,"a":"x"}]"#), "a,b,c\n1,,\nx,,true\n");
+        assert_eq!(csv(r#"[{},{"":1}]"#), "\"\"\n\"\"\n1\n", "a column without a name has an empty header");
     }
 
     #[test]
@@ -89,26 +85,62 @@ mod tests {
     }
 
     #[test]
-    fn formulas_are_disarmed_and_numbers_are_not() {
-        for formula in
-            ["=1+1", "+1", "-1+1", "-", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "-1e", "-.5", "--1", "-1.2.3", "-inf"]
-        {
-            assert!(is_formula(formula), "{formula:?}");
-        }
-        for harmless in ["", "1", "-1", "-12.50", "-1e5", "-1E+5", "a=1", " x"] {
-            assert!(!is_formula(harmless), "{harmless:?}");
-        }
+    fn a_job_says_how_its_file_is_written() {
+        let rows = r#""rows":[{"a":"x;y","b":-5}]"#;
+        assert_eq!(csv(&format!(r#"{{{rows},"delimiter":";"}}"#)), "a;b\n\"x;y\";-5\n");
+        assert_eq!(csv(&format!(r#"{{{rows},"delimiter":"\t","bom":true}}"#)), "\u{feff}a\tb\nx;y\t-5\n");
+        assert_eq!(csv(r#"{"rows":{"a":1}}"#), "key,value\na,1\n");
         assert_eq!(csv(r#"{"=a":"=1+1","n":-5}"#), "key,value\n'=a,'=1+1\nn,-5\n");
         let table = CsvGeneration::parse(r#"{"a":"=1"}"#).expect("fits");
         assert_eq!(to_csv(&table, false).expect("writes"), b"key,value\na,=1\n");
     }
 
+    /// The cells of the file to a reader that splits at `separator`.
+    fn cells(file: &[u8], separator: u8) -> Vec<String> {
+        let mut reader =
+            csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(separator).from_reader(file);
+        let records = reader.records().map(|record| record.expect("UTF-8"));
+        records.flat_map(|record| record.iter().map(ToOwned::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    /// Whether a spreadsheet would try to run it: other words than the guard's, so that one is held against the other.
+    fn would_run(cell: &str, delimiter: char) -> bool {
+        let shown = cell.trim_matches(|c: char| c.is_whitespace() || c.is_control() || "\u{feff}\u{200b}".contains(c));
+        let Some(rest) = shown.strip_prefix(['=', '+', '-', '@', '＝', '＋', '－', '＠']) else { return false };
+        // With another separator a row is one cell: what follows a number is then no formula's.
+        let number = rest.split(delimiter).next().unwrap_or_default();
+        shown.starts_with(['=', '@', '＝', '＠', '＋', '－'])
+            || number.is_empty()
+            || !number.bytes().all(|byte| byte.is_ascii_digit() || b" .,".contains(&byte))
+    }
+
     proptest! {
         #[test]
-        fn a_reader_gets_back_what_was_written(cells in prop::collection::vec(("[a-z]{1,4}", "[^=+@\\-\\t\\r]{1,8}"), 1..6)) {
+        fn no_reader_runs_a_cell_whatever_separator_it_is_told(
+            rows in prop::collection::vec(prop::collection::vec("[=+\\-@＝,;\\t|\"\\n\\r x1 \u{feff}\u{200b}']{0,6}", 2), 1..4),
+            delimiter in prop::sample::select(vec![Delimiter::Comma, Delimiter::Semicolon, Delimiter::Tab]),
+        ) {
+            let rows: Vec<Row> =
+                rows.into_iter().map(|row| ["a", "b"].map(ToOwned::to_owned).into_iter().zip(row).collect()).collect();
+            let csv = CsvGeneration { table: Table::Rows(rows), delimiter, bom: false, guard: None };
+            let file = to_csv(&csv, true).expect("writes");
+            for separator in [b',', b';', b'\t'] {
+                for cell in cells(&file, separator) {
+                    let shown = String::from_utf8_lossy(&file).into_owned();
+                    prop_assert!(!would_run(&cell, delimiter.as_byte().into()), "{cell:?} of {shown:?} at {separator}");
+                }
+            }
+        }
+
+        #[test]
+        fn a_reader_gets_back_what_was_written(
+            cells in prop::collection::vec(("[a-z]{1,4}", "[^=+@\\-＝＋－＠﹢﹣﹦﹫−]{1,8}"), 1..6),
+            delimiter in prop::sample::select(vec![Delimiter::Comma, Delimiter::Semicolon, Delimiter::Tab]),
+        ) {
             let row: Row = cells.into_iter().collect();
-            let file = to_csv(&CsvGeneration::Fields(row.clone()), true).expect("writes");
-            let mut reader = csv::Reader::from_reader(&file[..]);
+            let csv = CsvGeneration { table: Table::Fields(row.clone()), delimiter, bom: false, guard: None };
+            let file = to_csv(&csv, true).expect("writes");
+            let mut reader = csv::ReaderBuilder::new().delimiter(delimiter.as_byte()).from_reader(&file[..]);
             let read: Row = reader.deserialize().map(|record| record.expect("reads")).collect::<Vec<(String, String)>>().into_iter().collect();
             prop_assert_eq!(read, row);
         }

@@ -59,8 +59,12 @@ struct Round {
 
 impl Round {
     fn begin(cleanup: &FileCleanup, now: Timestamp) -> Self {
-        let age = Duration::from_secs(u64::from(cleanup.older_than_days) * 24 * 60 * 60);
-        Self { before: now - age, after: None, deleted: 0, bytes: 0, kept: 0 }
+        let day = Duration::from_secs(24 * 60 * 60);
+        let before = match cleanup.older_than_days.get() {
+            0 => now + day, // the clock that a file's time is from may be ahead of ours
+            days => now - day * days,
+        };
+        Self { before, after: None, deleted: 0, bytes: 0, kept: 0 }
     }
 
     /// Looks at the next files, `limit` at most. Whether there may be more.
@@ -155,6 +159,14 @@ mod tests {
         assert_eq!(cleaned, (1, 50, 0));
         assert_eq!(left(folder.path()), ["a.csv", "reports", "reports.html"]);
         assert!(left(&folder.path().join("reports")).is_empty());
+    }
+
+    #[tokio::test]
+    async fn of_any_age_with_a_prefix() {
+        let folder = folder_with(&[("a.csv", 0), ("ab.csv", 50), ("b.csv", 50)]);
+        let cleaned = clean(folder.path(), r#"{"older_than_days":0,"prefix":"a"}"#, 1).await;
+        assert_eq!(cleaned, (2, 50, 0));
+        assert_eq!(left(folder.path()), ["b.csv"]);
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ mod push_notification;
 #[cfg(debug_assertions)]
 mod rehearsal;
 mod report_generation;
+mod spreadsheet;
 mod standard_webhooks;
 mod tools;
 mod webhook_delivery;

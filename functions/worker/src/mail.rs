@@ -1,17 +1,19 @@
 //! Where e-mail goes.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod smtp;
 
-use anyhow::Context as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+use lettre::Message;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::Error as SmtpError;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use shared::chain::Chain;
+use shared::payloads::email_send::parse_address;
 use shared_aws::clients::SdkConfig;
 use shared_aws::ses::{Ses, SesError};
 use shared_aws::settings::MailUrl;
 
+use self::smtp::SmtpServer;
 use crate::JobError;
 use crate::output::create_in;
 
@@ -24,23 +26,19 @@ pub struct Mailer {
 
 enum Transport {
     Folder(PathBuf),
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Smtp(SmtpServer),
     Ses(Ses),
 }
-
-/// How long to wait for a mail server to take a connection. What follows is bound by the job's own timeout.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Mailer {
     /// The way to send that `url` names. Connects to nothing yet.
     pub fn new(url: &MailUrl, from: &str, config: &SdkConfig) -> anyhow::Result<Self> {
-        let from = from.parse().context("MAIL_FROM does not fit: it must be an e-mail address")?;
+        let from = parse_address(from).map_err(|problem| anyhow!("MAIL_FROM does not fit: it {problem}"))?;
         let transport = match url {
             MailUrl::Folder(path) => Transport::Folder(path.clone()),
             MailUrl::Smtp(url) => {
-                let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url);
-                let server = server.context("MAIL_URL does not fit: no SMTP server can be reached by it")?;
-                Transport::Smtp(server.timeout(Some(CONNECT_TIMEOUT)).build())
+                let server = SmtpServer::at(url);
+                Transport::Smtp(server.context("MAIL_URL does not fit: no SMTP server can be reached by it")?)
             }
             MailUrl::Ses => Transport::Ses(Ses::new(config)),
         };
@@ -58,8 +56,8 @@ impl Mailer {
                 written.map(Delivered::File).map_err(error)
             }
             Transport::Smtp(server) => {
-                let sent = server.send_raw(message.envelope(), &message.formatted()).await;
-                sent.map(|_| Delivered::AsComposed).map_err(|error| from_smtp(&error))
+                server.send(&self.from.email, message.envelope().to(), &message.formatted()).await?;
+                Ok(Delivered::AsComposed)
             }
             Transport::Ses(ses) => {
                 let to = message.envelope().to().iter().map(ToString::to_string).collect();
@@ -82,21 +80,4 @@ pub enum Delivered {
     AsComposed,
     /// Under this id instead of the Message-ID that it was composed with.
     Renamed(String),
-}
-
-/// A 5xx answer stays what it is however often one asks (RFC 5321, section 4.2.1), and so does a message that the
-/// server has no way to take; all else may pass.
-fn from_smtp(error: &SmtpError) -> JobError {
-    match error.status().map(u16::from) {
-        Some(code) if error.is_permanent() => {
-            JobError::give_up(format!("the mail server refused the e-mail with {code}")).detail(Chain(error))
-        }
-        Some(code) => {
-            JobError::retry(format!("the mail server did not take the e-mail now, with {code}")).detail(Chain(error))
-        }
-        None if error.is_client() => {
-            JobError::give_up("the mail server has no way to take the e-mail").detail(Chain(error))
-        }
-        None => JobError::retry("the mail server could not be reached").because(Chain(error)),
-    }
 }

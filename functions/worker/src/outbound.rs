@@ -153,6 +153,9 @@ const BODY_TIME: Duration = Duration::from_secs(2);
 /// The most that is read of an answer's head, in bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
 
+/// As many headers as have room in it, `a:` and a line's end being the shortest. hyper's own limit is 100.
+const MOST_HEADERS: usize = LONGEST_HEAD / 4;
+
 const USER_AGENT: &str = concat!("Dray/", env!("CARGO_PKG_VERSION"));
 
 impl Outbound {
@@ -290,7 +293,11 @@ async fn exchange<S>(stream: S, request: Request<Full<Bytes>>, ends_at: Instant)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let opened = http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await;
+    let opened = http1::Builder::new()
+        .max_buf_size(LONGEST_HEAD)
+        .max_headers(MOST_HEADERS)
+        .handshake(TokioIo::new(stream))
+        .await;
     let (sender, connection) = opened.map_err(OutboundError::Broken)?;
     let mut answer = pin!(ask(sender, request, ends_at));
     tokio::select! {
@@ -549,6 +556,17 @@ pub(crate) mod tests {
         let error = Outbound::new(OutboundPolicy::ANY).post(json_for(&url), within).await.expect_err("no answer");
         assert!(matches!(error, OutboundError::TooSlow) && error.retryable(), "{error:?}");
         assert!(began.elapsed() < AMPLE / 2, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_head_may_have_as_many_headers_as_it_has_room_for() {
+        for count in [99, 101, 150, 2000] {
+            let headers = (0..count).map(|number| format!("x-{number}: 1\r\n")).collect::<Vec<_>>().concat();
+            let (address, _requests) = server(&format!("HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n")).await;
+            let url = url(&format!("http://{address}/"));
+            let answer = Outbound::new(OutboundPolicy::ANY).post(json_for(&url), AMPLE).await.expect("an answer");
+            assert_eq!(answer.headers.len(), count + 1);
+        }
     }
 
     #[tokio::test]

@@ -22,13 +22,14 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure as OnRefusal};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use shared::id::JobId;
-use shared::job::Job;
-use shared::ports::{Changed, Inserted, InsertedWith, JobStore, ListQuery, OwnItem, Page, Source, StoreError};
+use shared::job::{Job, Status};
+use shared::ports::{Changed, Deleted, Inserted, InsertedWith, JobStore, ListQuery, OwnItem, Page, Source, StoreError};
 use shared::time::Timestamp;
 use shared::transition::{Change, transition};
 
@@ -126,6 +127,26 @@ impl JobStore for DynamoStore {
 
     async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError> {
         self.insert_in_one_transaction(job, own).await
+    }
+
+    async fn delete_if_ended(&self, id: JobId) -> Result<Deleted, StoreError> {
+        let ended = [Status::Completed, Status::Failed, Status::Cancelled];
+        let names = [":completed", ":failed", ":cancelled"];
+        let delete = self.client.delete_item().table_name(&self.table).key("id", text(id.to_string()));
+        let delete = delete.condition_expression("#status IN (:completed, :failed, :cancelled)");
+        let delete = delete.expression_attribute_names("#status", "status");
+        let values = names.map(str::to_owned).into_iter().zip(ended.map(|status| text(status.as_str())));
+        let delete = delete.set_expression_attribute_values(Some(values.collect()));
+        match delete.return_values_on_condition_check_failure(OnRefusal::AllOld).send().await {
+            Ok(_) => Ok(Deleted::Yes),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(refused)) => match refused.item.clone() {
+                    None => Ok(Deleted::Missing),
+                    Some(item) => Ok(Deleted::NotEnded(Box::new(read(item)?))),
+                },
+                Some(_) | None => Err(no_answer(error)),
+            },
+        }
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {

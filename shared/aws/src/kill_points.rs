@@ -13,8 +13,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use shared::id::JobId;
 use shared::job::Job;
 use shared::ports::{
-    Changed, DeadLetter, DeadLetters, Inserted, InsertedWith, JobQueue, JobStore, ListQuery, Message, OwnItem, Page,
-    QueueError, Receipt, StoreError,
+    Changed, DeadLetter, DeadLetters, Deleted, Inserted, InsertedWith, JobQueue, JobStore, ListQuery, Message, OwnItem,
+    Page, QueueError, Receipt, StoreError,
 };
 use shared::time::Timestamp;
 use shared::transition::Change;
@@ -98,6 +98,13 @@ impl JobStore for Guarded<dyn JobStore> {
         self.points.pass("insert_with.before");
         let answer = self.inner.insert_with(job, own).await;
         self.points.pass("insert_with.after");
+        answer
+    }
+
+    async fn delete_if_ended(&self, id: JobId) -> Result<Deleted, StoreError> {
+        self.points.pass("delete.before");
+        let answer = self.inner.delete_if_ended(id).await;
+        self.points.pass("delete.after");
         answer
     }
 

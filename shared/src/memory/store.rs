@@ -10,7 +10,7 @@ use super::locked;
 use crate::id::{JobId, Tenant};
 use crate::job::{Job, Status};
 use crate::ports::{
-    Changed, Cursor, Inserted, InsertedWith, JobStore, Lane, ListQuery, OwnItem, Page, StoreError, Switch,
+    Changed, Cursor, Deleted, Inserted, InsertedWith, JobStore, Lane, ListQuery, OwnItem, Page, StoreError, Switch,
 };
 use crate::product::{Product, ProductId, Products};
 use crate::time::Timestamp;
@@ -93,6 +93,18 @@ impl JobStore for MemoryStore {
         own_items.insert(key.to_owned(), own.item.clone());
         jobs.insert(job.id, job.clone());
         Ok(InsertedWith::New)
+    }
+
+    async fn delete_if_ended(&self, id: JobId) -> Result<Deleted, StoreError> {
+        let mut jobs = locked(&self.jobs);
+        match jobs.get(&id) {
+            None => Ok(Deleted::Missing),
+            Some(job) if !job.status().is_terminal() => Ok(Deleted::NotEnded(Box::new(job.clone()))),
+            Some(_) => {
+                jobs.remove(&id);
+                Ok(Deleted::Yes)
+            }
+        }
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {

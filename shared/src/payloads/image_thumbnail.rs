@@ -2,32 +2,52 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::base64_text::Base64;
 use crate::files::FileName;
 use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
+use crate::json::{Whole, null_is_absent};
 
 /// The longest side that a thumbnail may have, in pixels.
 pub const LONGEST_SIDE: u32 = 2048;
 
-/// A picture, and how much room its smaller one may take. It keeps the picture's proportions and is never larger than
-/// it.
+/// A picture, and how much room its smaller one may take. It is never larger than the picture.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageThumbnail {
     /// Where the picture is.
     pub source: Picture,
     /// The most pixels from left to right, 1 to [`LONGEST_SIDE`].
-    pub width: u32,
+    pub width: Whole<1, LONGEST_SIDE>,
     /// The most pixels from top to bottom, 1 to [`LONGEST_SIDE`].
-    pub height: u32,
+    pub height: Whole<1, LONGEST_SIDE>,
     /// What the thumbnail is written as; unless it is said, what the picture is.
     pub format: Option<PictureFormat>,
+    /// How it fills the room.
+    #[serde(default, deserialize_with = "null_is_absent")]
+    pub fit: Fit,
+    /// How good a JPEG is.
+    pub quality: Option<Whole<1, 100>>,
+    /// Whether a JPEG of which a part is missing is taken: what is missing is grey.
+    #[serde(default, deserialize_with = "null_is_absent")]
+    pub allow_incomplete: bool,
+}
+
+/// How a thumbnail fills the room that it may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// All of the picture, with its proportions; one side may stay shorter than the room.
+    #[default]
+    Contain,
+    /// The room is filled; what stands out at two edges is cut off.
+    Cover,
+    /// The middle of the picture in its own size; what stands out at the edges is cut off.
+    Crop,
 }
 
 /// Where a picture is.
@@ -53,29 +73,36 @@ pub enum PictureFormat {
 
 impl Payload for ImageThumbnail {
     const NAME: &'static str = "image-thumbnail";
-    const SCHEMA: &'static str = r#"{
-        "description": "A smaller picture of a PNG, JPEG or WebP picture, with the same proportions.",
+    const SCHEMA: &'static str = r##"{
+        "description": "A smaller picture of a PNG, JPEG or WebP picture.",
         "type": "object", "required": ["source", "width", "height"], "additionalProperties": false,
         "properties": {
-            "source": { "description": "A file below the deployment's place for files; or the file itself.", "anyOf": [
+            "source": { "description": "A file below the deployment's place for files; or the file itself.", "oneOf": [
                 { "type": "string", "maxLength": 512, "pattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$" },
-                { "type": "object", "required": ["base64"], "additionalProperties": false,
-                  "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } } ] },
+                { "$ref": "#/$defs/EmbeddedPicture" } ] },
             "width": { "description": "The most pixels across.", "type": "integer", "minimum": 1, "maximum": 2048 },
             "height": { "description": "The most pixels down.", "type": "integer", "minimum": 1, "maximum": 2048 },
-            "format": { "description": "Unless it is said, the picture's own.", "enum": ["png", "jpeg", "webp", null] }
+            "format": { "description": "Unless it is said, the picture's own.", "type": ["string", "null"], "enum": ["png", "jpeg", "webp", null] },
+            "fit": { "description": "contain: all of it, with its proportions; cover: the room is filled and what stands out cut off; crop: its middle, not made smaller.",
+                "type": ["string", "null"], "enum": ["contain", "cover", "crop", null] },
+            "quality": { "description": "How good a JPEG is; 85 unless given.", "type": ["integer", "null"], "minimum": 1, "maximum": 100 },
+            "allow_incomplete": { "description": "Whether a JPEG of which a part is missing is taken.", "type": ["boolean", "null"] }
+        },
+        "if": { "required": ["format"], "properties": { "format": { "enum": ["png", "webp"] } } },
+        "then": { "properties": { "quality": { "enum": [null] } } },
+        "$defs": {
+            "EmbeddedPicture": { "type": "object", "required": ["base64"], "additionalProperties": false,
+                "properties": { "base64": { "type": "string", "contentEncoding": "base64" } } }
         }
-    }"#;
+    }"##;
     const EXAMPLE: &'static str = r#"{"source":"photos/cat.jpg","width":320,"height":240,"format":"webp"}"#;
     /// Jobs of one batch open their pictures one after another.
     const TIMEOUT_SECONDS: u32 = 50;
 
     fn parse(json: &str) -> Result<Self, InvalidField> {
         let thumbnail: Self = read_fields(json)?;
-        for (field, side) in [("width", thumbnail.width), ("height", thumbnail.height)] {
-            if !(1..=LONGEST_SIDE).contains(&side) {
-                return Err(InvalidField::new(field, format!("must be from 1 to {LONGEST_SIDE}")));
-            }
+        if thumbnail.quality.is_some() && thumbnail.format.is_some_and(|format| format != PictureFormat::Jpeg) {
+            return Err(InvalidField::new("quality", "is only for JPEG"));
         }
         Ok(thumbnail)
     }
@@ -121,15 +148,6 @@ struct Sent {
     base64: Base64,
 }
 
-struct Base64(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Base64 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Self).map_err(|_| D::Error::custom("it is not base64 with padding"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,36 +157,53 @@ mod tests {
         let json = r#"{"source":"photos/cat.jpg","width":200,"height":2048}"#;
         let thumbnail = ImageThumbnail::parse(json).expect("fits");
         assert_eq!(thumbnail.source, Picture::File(FileName::parse("photos/cat.jpg").expect("a name")));
-        assert_eq!((thumbnail.width, thumbnail.height, thumbnail.format), (200, 2048, None));
+        assert_eq!((thumbnail.width.get(), thumbnail.height.get(), thumbnail.format), (200, 2048, None));
         let json = r#"{"source":{"base64":"iVBORw=="},"width":1,"height":1,"format":"webp"}"#;
         let thumbnail = ImageThumbnail::parse(json).expect("fits");
         assert_eq!(thumbnail.source, Picture::Sent(b"\x89PNG".to_vec()));
         assert_eq!(thumbnail.format, Some(PictureFormat::Webp));
         assert_eq!(format!("{:?}", thumbnail.source), "Sent(4 bytes)", "no log holds a picture");
+        let json = r#"{"source":{"base64":"data:image/png;base64,iVBO\r\nRw"},"width":1.0,"height":1,"fit":"cover","quality":40}"#;
+        let thumbnail = ImageThumbnail::parse(json).expect("fits");
+        assert_eq!(thumbnail.source, Picture::Sent(b"\x89PNG".to_vec()));
+        assert_eq!(
+            (thumbnail.fit, thumbnail.quality.map(Whole::get), thumbnail.allow_incomplete),
+            (Fit::Cover, Some(40), false)
+        );
+        let json =
+            r#"{"source":"a","width":1,"height":1,"format":null,"fit":null,"quality":null,"allow_incomplete":null}"#;
+        assert_eq!(ImageThumbnail::parse(json).expect("fits").fit, Fit::Contain);
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
         let of = |json: &str| ImageThumbnail::parse(json).expect_err(json).within("payload").to_string();
         assert_eq!(of(r#"{"width":1,"height":1}"#), "`payload.source` is required");
-        assert_eq!(of(r#"{"source":"a","width":0,"height":1}"#), "`payload.width` must be from 1 to 2048");
-        assert_eq!(of(r#"{"source":"a","width":1,"height":2049}"#), "`payload.height` must be from 1 to 2048");
+        assert_eq!(
+            of(r#"{"source":"a","width":0,"height":1}"#),
+            "`payload.width` must be a whole number from 1 to 2048"
+        );
+        assert_eq!(
+            of(r#"{"source":"a","width":1,"height":2049}"#),
+            "`payload.height` must be a whole number from 1 to 2048"
+        );
         assert_eq!(of(r#"{"source":{},"width":1,"height":1}"#), "`payload.source.base64` is required");
         for source in ["../a.png", "/etc/passwd", "https://example.com/a.png", ""] {
             let json = serde_json::json!({ "source": source, "width": 1, "height": 1 }).to_string();
             assert_eq!(of(&json), format!("`payload.source` does not fit: {}", FileName::FORM));
         }
         assert_eq!(
-            of(r#"{"source":{"base64":"iVBORw"},"width":1,"height":1}"#),
-            "`payload.source.base64` does not fit: it is not base64 with padding"
+            of(r#"{"source":{"base64":"*"},"width":1,"height":1}"#),
+            "`payload.source.base64` must be base64: invalid symbol 42, offset 0."
         );
-        assert!(
-            of(r#"{"source":"a","width":1,"height":1,"format":"gif"}"#).starts_with("`payload.format` does not fit")
-        );
-        let expected = "expected a file name, or an object with the file itself in `base64`";
-        assert_eq!(
-            of(r#"{"source":7,"width":1,"height":1}"#),
-            format!("`payload.source` does not fit: invalid type: integer `7`, {expected}")
-        );
+        let format = of(r#"{"source":"a","width":1,"height":1,"format":"gif"}"#);
+        assert_eq!(format, "`payload.format` must be one of png, jpeg, webp");
+        let with = |option: &str| of(&format!(r#"{{"source":"a","width":1,"height":1,"format":"png",{option}}}"#));
+        assert_eq!(with(r#""fit":"fill""#), "`payload.fit` must be one of contain, cover, crop");
+        assert_eq!(with(r#""quality":101"#), "`payload.quality` must be a whole number from 1 to 100");
+        assert_eq!(with(r#""quality":50"#), "`payload.quality` is only for JPEG");
+        let source = of(r#"{"source":7,"width":1,"height":1}"#);
+        let expected = "a file name, or an object with the file itself in `base64`";
+        assert_eq!(source, format!("`payload.source` must be {expected}, not the number 7"));
     }
 }

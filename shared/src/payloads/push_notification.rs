@@ -43,7 +43,8 @@ impl Payload for PushNotification {
             "title": { "type": "string" },
             "body": { "type": "string" },
             "data": { "description": "A flat object for the app.", "type": ["object", "null"],
-                "additionalProperties": { "type": ["string", "number", "boolean", "null"] } }
+                "additionalProperties": {
+                    "description": "A text, a number, true, false or null.", "if": {}, "then": { "type": ["string", "number", "boolean", "null"] } } }
         }
     }"#;
     const EXAMPLE: &'static str = r#"{"to":"orders","title":"Shipped","body":"Order 7 is on its way"}"#;
@@ -96,7 +97,7 @@ impl<'de> Deserialize<'de> for Plain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Json::deserialize(deserializer)?;
         if value.as_str().starts_with(['{', '[']) {
-            return Err(D::Error::custom("it must be a text, a number, true, false or null"));
+            return Err(D::Error::custom("must be a text, a number, true, false or null"));
         }
         Ok(Self(value))
     }
@@ -129,12 +130,12 @@ mod tests {
         }
         assert_eq!(
             of(r#"{"to":"d","title":"t","body":"b","data":{"a":[1]}}"#),
-            "`payload.data.a` does not fit: it must be a text, a number, true, false or null"
+            "`payload.data.a` must be a text, a number, true, false or null"
         );
         assert_eq!(of(r#"{"to":"d","title":"t","body":"b","data":{"a":1,"a":2}}"#), "`payload.data.a` is given twice");
         assert_eq!(
             of(r#"{"to":"d","title":"t","body":"b","data":3}"#),
-            "`payload.data` does not fit: invalid type: integer `3`, expected a flat object"
+            "`payload.data` must be a flat object, not the number 3"
         );
         assert_eq!(of(r#"{"to":"d","title":"t","body":"b","icon":"x"}"#), "`payload.icon` is not a known field");
     }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
+use crate::json::null_is_absent;
 
 /// What each attempt shall do, in order; the last one is repeated. Nothing said: succeed.
 ///
@@ -12,14 +13,14 @@ use crate::job_type::Payload;
 #[serde(deny_unknown_fields)]
 pub struct Rehearsal {
     /// The script.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub attempts: Vec<Act>,
     /// How long each attempt takes before it does it, in milliseconds. With `rows`, each part of the file takes so
     /// long.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub takes_ms: u64,
     /// How many rows each attempt writes into a file before it does it, at most [`MOST_ROWS`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub rows: u64,
 }
 

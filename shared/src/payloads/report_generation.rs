@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
+use crate::json::Whole;
+use crate::submission::parse_time;
 use crate::time::Timestamp;
 
 /// The longest time that can be asked for in hours: 31 days.
@@ -48,7 +50,9 @@ impl Payload for ReportGeneration {
             "from": { "type": ["string", "null"], "format": "date-time" },
             "to": { "type": ["string", "null"], "format": "date-time" }
         },
-        "oneOf": [{ "required": ["last_hours"] }, { "required": ["from", "to"] }]
+        "if": { "required": ["last_hours"], "properties": { "last_hours": { "type": "integer" } } },
+        "then": { "properties": { "from": { "enum": [null] }, "to": { "enum": [null] } } },
+        "else": { "required": ["from", "to"], "properties": { "from": { "type": "string" }, "to": { "type": "string" } } }
     }"#;
     const EXAMPLE: &'static str = r#"{"last_hours":24}"#;
     const TIMEOUT_SECONDS: u32 = 50;
@@ -56,13 +60,7 @@ impl Payload for ReportGeneration {
     fn parse(json: &str) -> Result<Self, InvalidField> {
         let period: Period = read_fields(json)?;
         match period {
-            Period { last_hours: Some(hours), from: None, to: None } => {
-                if (1..=MOST_HOURS).contains(&hours) {
-                    Ok(Self::LastHours(hours))
-                } else {
-                    Err(InvalidField::new("last_hours", format!("must be from 1 to {MOST_HOURS}")))
-                }
-            }
+            Period { last_hours: Some(hours), from: None, to: None } => Ok(Self::LastHours(hours.get())),
             Period { last_hours: None, from: Some(from), to: Some(to) } => between(&from, &to),
             Period { last_hours: Some(_), .. } => {
                 Err(InvalidField::new("last_hours", "cannot stand beside `from` and `to`"))
@@ -78,15 +76,11 @@ impl Payload for ReportGeneration {
 struct Period {
     from: Option<String>,
     to: Option<String>,
-    last_hours: Option<u32>,
+    last_hours: Option<Whole<1, MOST_HOURS>>,
 }
 
 fn between(from: &str, to: &str) -> Result<ReportGeneration, InvalidField> {
-    let time = |field: &str, text: &str| {
-        let no_time = || InvalidField::new(field, "must be a time as RFC 3339 writes it: 2026-03-01T00:00:00Z");
-        Timestamp::parse_rfc3339(text).ok_or_else(no_time)
-    };
-    let (from, to) = (time("from", from)?, time("to", to)?);
+    let (from, to) = (parse_time("from", from)?, parse_time("to", to)?);
     if to <= from {
         return Err(InvalidField::new("to", "must be later than `from`"));
     }
@@ -117,15 +111,15 @@ mod tests {
         let of = |json: &str| ReportGeneration::parse(json).expect_err(json).within("payload").to_string();
         assert_eq!(of("{}"), "`payload.from` is required, or `last_hours`");
         assert_eq!(of(r#"{"from":"2026-03-01T00:00:00Z"}"#), "`payload.to` is required");
-        assert_eq!(of(r#"{"last_hours":0}"#), "`payload.last_hours` must be from 1 to 744");
-        assert_eq!(of(r#"{"last_hours":745}"#), "`payload.last_hours` must be from 1 to 744");
+        assert_eq!(of(r#"{"last_hours":0}"#), "`payload.last_hours` must be a whole number from 1 to 744");
+        assert_eq!(of(r#"{"last_hours":745}"#), "`payload.last_hours` must be a whole number from 1 to 744");
         assert_eq!(
             of(r#"{"last_hours":1,"to":"2026-03-01T00:00:00Z"}"#),
             "`payload.last_hours` cannot stand beside `from` and `to`"
         );
         assert_eq!(
             of(r#"{"from":"2026-03-01","to":"2026-03-02T00:00:00Z"}"#),
-            "`payload.from` must be a time as RFC 3339 writes it: 2026-03-01T00:00:00Z"
+            "`payload.from` must be an RFC 3339 time such as 2030-01-31T09:00:00Z"
         );
         assert_eq!(
             of(r#"{"from":"2026-03-02T00:00:00Z","to":"2026-03-02T00:00:00Z"}"#),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{SchedulePage, ScheduleStore};
 use crate::id::Tenant;
-use crate::schedule::{Definition, LOOK_AHEAD, Schedule, ScheduleKey, ScheduleName};
+use crate::schedule::{Definition, LOOK_AHEAD, Overlap, Schedule, ScheduleKey, ScheduleName};
 use crate::time::Timestamp;
 
 /// When the story of the suite begins: 2027-01-15T08:00:00Z.
@@ -19,6 +19,7 @@ pub async fn schedule_store(store: &dyn ScheduleStore) {
     a_stored_schedule_reads_back_as_it_was(store).await;
     of_two_writers_who_saw_the_same_one_succeeds(store).await;
     a_schedule_made_again_is_another(store).await;
+    what_is_decided_about_runs_is_kept(store).await;
     schedules_are_due_ahead_of_their_runs(store).await;
     schedules_are_listed_by_name_in_pages(store).await;
 }
@@ -69,6 +70,24 @@ async fn a_schedule_made_again_is_another(store: &dyn ScheduleStore) {
     assert!(!put(store, &advanced, Some(&first)).await, "though their versions are equal");
     assert_eq!(store.find(&first.key).await.expect("answers").as_ref(), Some(&second));
     delete(store, &second).await;
+}
+
+async fn what_is_decided_about_runs_is_kept(store: &dyn ScheduleStore) {
+    let new = Schedule { overlap: Overlap::Skip, ..schedule("default", "skipping", "0 * * * *") };
+    assert!(put(store, &new, None).await);
+    assert_eq!(store.find(&new.key).await.expect("answers").as_ref(), Some(&new));
+    let nine = START + MINUTE * 60;
+    let skipping = new.skipping(nine, &new.due(nine));
+    assert!(put(store, &skipping, Some(&new)).await);
+    let stored = store.find(&new.key).await.expect("answers");
+    assert_eq!(stored.as_ref(), Some(&skipping), "a skipped run is on record");
+    assert!(!put(store, &new.decided(nine), Some(&new)).await, "of two decisions one is kept");
+
+    let decided = skipping.decided(nine + MINUTE * 60);
+    assert!(put(store, &decided, Some(&skipping)).await);
+    assert_eq!(store.find(&new.key).await.expect("answers").as_ref(), Some(&decided));
+    assert_eq!(due(store, nine + MINUTE * 60, 10).await, std::slice::from_ref(&new.key), "it stays due");
+    delete(store, &new).await;
 }
 
 async fn schedules_are_due_ahead_of_their_runs(store: &dyn ScheduleStore) {

@@ -54,6 +54,51 @@ async fn what_a_mail_server_refuses_for_good_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn if_one_recipient_is_refused_nobody_gets_the_email_and_the_error_says_who_it_was() {
+    let system = system();
+    let email =
+        r#"{"to":["first@example.com","refused@bücher.example"],"bcc":"last@example.com","subject":"s","body":"b"}"#;
+    let (_, _, answer) = system.post("/jobs/email", &[], email).await;
+    let job = system.job_once(answer["job_id"].as_str().expect("an id"), &ENDS, SOON).await;
+    let error = job["error"].as_str().expect("an error");
+    assert!(error.contains("550") && error.contains("refused@xn--bcher-kva.example"), "{error}");
+    let (_, _, answer) =
+        system.post("/jobs/email", &[], r#"{"to":"first@example.com","subject":"later","body":"b"}"#).await;
+    system.job_once(answer["job_id"].as_str().expect("an id"), &ENDS, SOON).await;
+    assert_eq!(system.mail.taken_for("first@example.com").len(), 1, "only the later one");
+}
+
+/// At our own limits: 50 addresses, a subject of 998 letters, and texts that would be commands.
+#[tokio::test]
+async fn a_real_mail_server_takes_what_the_api_takes() {
+    let system = system();
+    let to: Vec<_> = (0..50).map(|number| format!("{number:064}@bücher{number}.example")).collect();
+    let email = serde_json::json!({
+        "to": to[..30], "cc": to[30..49], "bcc": ["bcc@limits.example", "BCC@limits.example"], "subject": "x".repeat(998),
+        "reply_to": "ada@bücher.example", "body": "hi\r.\r\nMAIL FROM:<evil@x>\r\n", "html": "x".repeat(2000),
+        "headers": { "List-Unsubscribe": "<https://example.com/u>" },
+        "attachments": [
+            { "name": "Rechnung ü.pdf", "content": "JVBERi0=" },
+            // "hi\r.\r\nMAIL FROM:<evil@x>\n.\nx\0"
+            { "name": "lines.txt", "content": "aGkNLg0KTUFJTCBGUk9NOjxldmlsQHg+Ci4KeAA=", "content_type": "text/plain" },
+        ],
+    });
+    let (status, _, answer) = system.post("/jobs/email", &[], &email.to_string()).await;
+    assert_eq!(status, 202, "{answer}");
+    let job = system.job_once(answer["job_id"].as_str().expect("an id"), &ENDS, SOON).await;
+    assert_eq!(job["status"], "completed", "{job}");
+    let taken = system.mail.taken_for("bcc@limits.example");
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0]["to"].as_array().map(Vec::len), Some(50), "each one once");
+    let message = taken[0]["message"].as_str().expect("text");
+    assert!(message.contains("Reply-To: ada@xn--bcher-kva.example\r\n"), "{message}");
+    assert!(message.contains("\r\n.\r\nMAIL FROM:<evil@x>\r\n"), "the text is all there: {message}");
+    assert!(message.contains("\r\naGkNLg0KTUFJTCBGUk9NOjxldmlsQHg+Ci4KeAA=\r\n"), "the file is too: {message}");
+    assert!(!message.replace("\r\n", "").contains(['\r', '\n', '\0']), "{message:?}");
+    assert!(!message.contains("bcc@limits.example") && message.is_ascii(), "{message}");
+}
+
+#[tokio::test]
 async fn what_a_mail_server_refuses_for_now_is_tried_three_times_and_becomes_a_dead_letter() {
     let system = system();
     let (_, _, answer) = system.post("/jobs/email", &[], r#"{"to":"busy@example.com","subject":"s","body":"b"}"#).await;
@@ -116,4 +161,17 @@ async fn the_schedule_brings_a_job_without_a_message_to_its_end() {
     system.store().insert_if_absent(&job).await.expect("stored");
     let job = system.job_once(&id.to_string(), &ENDS, Duration::from_secs(150)).await;
     assert_eq!(job["status"], "completed", "{job}");
+}
+
+#[tokio::test]
+async fn a_compressed_request_survives_the_gateway_if_it_does_not_call_itself_text() {
+    let system = system();
+    let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, br#"{"type":"csv-generation","payload":{"a":"\u00fc"}}"#).expect("memory");
+    let body = encoder.finish().expect("memory");
+    for (content_type, status) in [("application/vnd.dray+json", 202), ("application/json", 415)] {
+        let headers = [("content-encoding", "gzip"), ("content-type", content_type)];
+        let (got, _, answer) = system.post_bytes("/jobs", &headers, body.clone()).await;
+        assert_eq!(got, status, "{content_type}: {answer}");
+    }
 }

@@ -1,5 +1,8 @@
 //! The running system: real Lambda processes, queue, table and schedule, over HTTP.
 
+mod counts;
 mod events;
 mod fixtures;
+mod foreign;
 mod jobs;
+mod streams;

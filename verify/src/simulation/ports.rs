@@ -15,8 +15,8 @@ use shared::id::{JobId, LeaseToken};
 use shared::job::Job;
 use shared::memory::{MemoryQueue, MemoryStore};
 use shared::ports::{
-    Changed, Clock, DeadLetter, DeadLetters, Entropy, Inserted, InsertedWith, JobQueue, JobStore, ListQuery, Message,
-    OwnItem, Page, QueueError, Receipt, StoreError,
+    Changed, Clock, DeadLetter, DeadLetters, Deleted, Entropy, Inserted, InsertedWith, JobQueue, JobStore, ListQuery,
+    Message, OwnItem, Page, QueueError, Receipt, StoreError,
 };
 use shared::time::Timestamp;
 use shared::transition::Change;
@@ -315,6 +315,11 @@ impl JobStore for Process {
     async fn insert_with(&self, job: &Job, own: &OwnItem) -> Result<InsertedWith, StoreError> {
         self.moment().await;
         self.cosmos.store.insert_with(job, own).await
+    }
+
+    async fn delete_if_ended(&self, id: JobId) -> Result<Deleted, StoreError> {
+        self.moment().await;
+        self.cosmos.store.delete_if_ended(id).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {

@@ -1,5 +1,7 @@
 //! The report as a table: a line for each job type, and one for all together.
 
+use crate::spreadsheet::disarmed;
+
 use super::statistics::{OfType, Outcome, Statistics};
 
 /// The table with a header: fields quoted as RFC 4180 says, lines ended by a line feed. What is not known is empty.
@@ -18,7 +20,7 @@ pub fn table(statistics: &Statistics) -> Result<Vec<u8>, ::csv::Error> {
 
 fn line(name: &str, of_type: &OfType) -> Vec<String> {
     let OfType { counts, attempts, durations } = of_type;
-    let mut line = vec![name.to_owned(), counts.all().to_string()];
+    let mut line = vec![disarmed(name), counts.all().to_string()];
     line.extend(Outcome::ALL.map(|outcome| counts.of(outcome).to_string()));
     line.push(attempts.to_string());
     let millis = [durations.mean_ms(), durations.quantile_ms(50), durations.quantile_ms(95)];

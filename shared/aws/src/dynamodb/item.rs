@@ -94,6 +94,8 @@ pub struct Item {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     callback_url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    duplicate_of: Option<JobId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     checkpoint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
@@ -134,6 +136,7 @@ impl From<&Job> for Item {
             tags: job.tags.clone(),
             expires_at: job.expires_at,
             callback_url: job.callback_url.clone(),
+            duplicate_of: job.duplicate_of,
             checkpoint: job.checkpoint.as_ref().map(|checkpoint| checkpoint.as_str().to_owned()),
             progress: job.progress.clone(),
             ttl: ended.map(|at| (at + KEEP_ENDED).as_secs()),
@@ -196,6 +199,7 @@ impl TryFrom<Item> for Job {
             tags: item.tags,
             expires_at: item.expires_at,
             callback_url: item.callback_url,
+            duplicate_of: item.duplicate_of,
             checkpoint: item.checkpoint.map(|checkpoint| Json::parse(&checkpoint)).transpose()?,
             progress: item.progress,
             history: item.history,

@@ -6,7 +6,7 @@ use shared::chain::Chain;
 use shared::id::Tenant;
 use shared::json::Json;
 use shared::ports::{Source, StoreError};
-use shared::schedule::{Rule, Schedule, ScheduleKey, ScheduleName, State};
+use shared::schedule::{Overlap, Rule, Schedule, ScheduleKey, ScheduleName, Skips, State};
 use shared::schedules::{SchedulePage, ScheduleStore};
 use shared::time::Timestamp;
 
@@ -129,6 +129,14 @@ struct Item {
     due_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_run: Option<Timestamp>,
+    /// Absent if runs may overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    overlap: Option<Overlap>,
+    /// How many runs were skipped because of that, and the latest of them; absent if none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    skipped: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_skipped_at: Option<Timestamp>,
 }
 
 impl From<&Schedule> for Item {
@@ -154,6 +162,9 @@ impl From<&Schedule> for Item {
             due_shard: schedule.due_at().map(|_| DUE_SHARD.to_owned()),
             due_at: schedule.due_at(),
             last_run: schedule.last_run,
+            overlap: Some(schedule.overlap).filter(|overlap| *overlap != Overlap::default()),
+            skipped: schedule.skips.map(|skips| skips.count),
+            last_skipped_at: schedule.skips.map(|skips| skips.last_at),
         }
     }
 }
@@ -164,10 +175,13 @@ impl TryFrom<Item> for Schedule {
     fn try_from(item: Item) -> Result<Self, Source> {
         Ok(Self {
             key: ScheduleKey { tenant: item.tenant, name: item.name },
-            rule: Rule::parse(&item.cron, &item.time_zone)?,
+            // Not as `PUT` reads it: what an earlier build took is still to be carried out, shown and mended.
+            rule: Rule::stored(&item.cron, &item.time_zone)?,
             job: Json::parse(&item.job)?,
+            overlap: item.overlap.unwrap_or_default(),
             state: item.next_at.map_or(State::Paused, |next_at| State::Active { next_at }),
             last_run: item.last_run,
+            skips: item.skipped.zip(item.last_skipped_at).map(|(count, last_at)| Skips { count, last_at }),
             created_at: item.created_at,
             updated_at: item.updated_at,
             version: item.version,
@@ -177,4 +191,52 @@ impl TryFrom<Item> for Schedule {
 
 fn read(item: Attributes) -> Result<Schedule, StoreError> {
     read_as::<Item, _>(item)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_dynamo::aws_sdk_dynamodb_1::to_item;
+    use shared::schedule::Definition;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn schedule() -> Schedule {
+        let body = br#"{"cron":"0 * * * *","job":{"type":"csv-generation","payload":{"a":1}}}"#;
+        let name = ScheduleName::parse("hourly").expect("a name");
+        let definition = Definition::parse(body, NOW).expect("fits");
+        Schedule::new(ScheduleKey { tenant: Tenant::only(), name }, definition, NOW)
+    }
+
+    fn item(schedule: &Schedule) -> Attributes {
+        to_item(Item::from(schedule)).expect("serialises")
+    }
+
+    #[test]
+    fn a_schedule_of_an_earlier_build_is_read_whatever_it_lacks_or_has_too_much_of() {
+        let plain = item(&schedule());
+        for attribute in ["overlap", "skipped", "last_skipped_at", "last_run"] {
+            assert!(!plain.contains_key(attribute), "an earlier build would not know `{attribute}`");
+        }
+        let mut with_large_step = plain.clone();
+        with_large_step.insert("cron".to_owned(), text("*/90 * * * *"));
+        let read_back = read(with_large_step).expect("readable");
+        assert_eq!(read_back.rule.cron(), "*/90 * * * *");
+        assert_eq!(read_back.next_runs(NOW, 2), schedule().next_runs(NOW, 2), "hourly, as it has always been");
+
+        let mut of_a_later_build = plain;
+        of_a_later_build.insert("colour".to_owned(), text("red"));
+        assert_eq!(read(of_a_later_build).expect("readable"), schedule());
+    }
+
+    #[test]
+    fn what_is_said_of_overlaps_is_stored() {
+        let skips = Some(Skips { count: 3, last_at: NOW });
+        let skipping = Schedule { overlap: Overlap::Skip, skips, ..schedule() };
+        let stored = item(&skipping);
+        assert_eq!(stored["overlap"], text("skip"));
+        assert_eq!((&stored["skipped"], &stored["last_skipped_at"]), (&number(&3), &number(&NOW.as_millis())));
+        assert_eq!(read(stored).expect("readable"), skipping);
+    }
 }

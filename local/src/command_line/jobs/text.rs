@@ -1,48 +1,30 @@
 //! Jobs, as people read them. Times are UTC.
 
-use std::time::Duration;
-
-use client::{Changed, Event, Job, JobSummary, Progress, Why};
+use client::{Changed, Event, Job, JobId, JobSummary, Progress, Verbatim, Why};
 use jiff::Timestamp;
 
+use crate::command_line::text::{age, date, fields, moment, plain, table as aligned};
+
 /// One line for each job, under headings.
-pub fn table(jobs: &[JobSummary], now: Timestamp) -> String {
-    if jobs.is_empty() {
-        return "no jobs".to_owned();
-    }
-    let mut rows = vec![["ID", "TYPE", "STATUS", "ATTEMPTS", "AGE", "TAGS"].map(str::to_owned)];
-    rows.extend(jobs.iter().map(|job| {
+pub fn table(jobs: &[Verbatim<JobSummary>], now: Timestamp) -> String {
+    let rows = jobs.iter().map(|job| {
         [
             job.job_id.to_string(),
-            plain(&job.job_type),
-            plain(job.status.as_str()),
+            job.job_type.clone(),
+            job.status.to_string(),
             format!("{}/{}", job.attempts, job.max_attempts),
-            short(between(job.created_at, now)),
-            plain(&job.tags.join(" ")),
+            age(job.created_at, now),
+            job.tags.join(" "),
         ]
-    }));
-    aligned(&rows)
-}
-
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    });
+    aligned(["ID", "TYPE", "STATUS", "ATTEMPTS", "AGE", "TAGS"], rows, "no jobs")
 }
 
 /// Everything about a job, its history aside.
 pub fn details(job: &Job, now: Timestamp) -> String {
     let moment = |time: Timestamp| moment(time, now);
     let asked = if job.cancel_requested { ", asked to be the last" } else { "" };
-    let rows = [
+    fields([
         ("job", Some(job.job_id.to_string())),
         ("type", Some(job.job_type.clone())),
         ("status", Some(job.status.to_string())),
@@ -52,6 +34,7 @@ pub fn details(job: &Job, now: Timestamp) -> String {
         ("result", job.result.as_ref().map(|result| result.get().to_owned())),
         ("payload", Some(job.payload.get().to_owned())),
         ("tags", (!job.tags.is_empty()).then(|| job.tags.join(" "))),
+        ("copy of", job.duplicate_of.map(|id| id.to_string())),
         ("created", Some(moment(job.created_at))),
         ("may start", job.run_at.map(moment)),
         ("expires", job.expires_at.map(moment)),
@@ -59,21 +42,18 @@ pub fn details(job: &Job, now: Timestamp) -> String {
         ("finished", job.finished_at.map(moment)),
         ("took", job.duration_ms.map(|millis| format!("{millis} ms"))),
         ("request", Some(job.correlation_id.clone()).filter(|id| !id.is_empty())),
-    ];
-    let given = rows.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let lines = given.map(|(name, value)| format!("{name:<10}{}", plain(&value)).trim_end().to_owned());
-    lines.collect::<Vec<_>>().join("\n")
+    ])
 }
 
 /// What happened to a job, one line each.
-pub fn events(events: &[Event]) -> String {
-    events.iter().map(event).collect::<Vec<_>>().join("\n")
+pub fn events(events: &[Verbatim<Event>]) -> String {
+    events.iter().map(|each| event(each)).collect::<Vec<_>>().join("\n")
 }
 
 /// What happened to a job at one time.
 pub fn event(event: &Event) -> String {
     let attempt = event.attempt.map(|attempt| format!("attempt {attempt}"));
-    let run_at = event.run_at.map(|time| format!("may start at {}", time.strftime("%Y-%m-%d %H:%M:%S")));
+    let run_at = event.run_at.map(|time| format!("may start at {}", date(time)));
     let what: Vec<_> = [attempt, event.error.clone(), run_at].into_iter().flatten().collect();
     happened(Some(event.at), &event.event, &what.join("; "))
 }
@@ -110,32 +90,10 @@ pub fn changed(changed: &Changed) -> String {
     plain(&format!("{} is {}{asked}", changed.job_id, changed.status))
 }
 
-/// The text on one line, without what a terminal would obey.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
-}
-
-fn moment(time: Timestamp, now: Timestamp) -> String {
-    let date = time.strftime("%Y-%m-%d %H:%M:%S");
-    if time > now {
-        format!("{date}, in {}", short(between(now, time)))
-    } else {
-        format!("{date}, {} ago", short(between(time, now)))
-    }
-}
-
-fn between(earlier: Timestamp, later: Timestamp) -> Duration {
-    Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
-}
-
-/// Whole seconds, minutes, hours or days, the longest that fits.
-fn short(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..60 => format!("{seconds}s"),
-        seconds @ 60..3_600 => format!("{}m", seconds / 60),
-        seconds @ 3_600..86_400 => format!("{}h", seconds / 3_600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
+/// What became of a job that somebody deleted.
+pub fn deleted(id: JobId, cleanup: Option<JobId>) -> String {
+    let files = cleanup.map_or_else(String::new, |cleanup| format!("; {cleanup} deletes its files"));
+    format!("{id} is deleted{files}")
 }
 
 #[cfg(test)]
@@ -154,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_table_is_aligned() {
-        let jobs: Vec<JobSummary> = read(
+        let jobs: Vec<Verbatim<JobSummary>> = read(
             r#"[{"job_id":"ID","type":"csv-generation","status":"completed","attempts":1,"max_attempts":3,
                  "tags":["a","b"],"created_at":"2026-11-22T02:05:08Z"},
                 {"job_id":"ID","type":"t","status":"pending","attempts":10,"max_attempts":10,
@@ -174,33 +132,37 @@ mod tests {
         let job: Job = read(
             r#"{"job_id":"ID","type":"csv-generation","status":"processing","attempts":2,"max_attempts":3,
                 "payload":{"b":1,"a":2},"result":null,"error":"too \u001b[31mred","cancel_requested":true,
-                "created_at":"2026-11-22T02:05:08Z","updated_at":"2026-11-22T02:05:08Z",
+                "created_at":"2026-11-22T02:05:08Z","updated_at":"2026-11-22T02:05:08Z","duplicate_of":"ID",
                 "expires_at":"2026-11-22T04:08:08Z","progress":{"percent":40,"message":"halfway"}}"#,
         );
-        let first = format!("job       {ID}");
+        let (first, copy) = (format!("job        {ID}"), format!("copy of    {ID}"));
         let lines = [
             first.as_str(),
-            "type      csv-generation",
-            "status    processing",
-            "attempts  2 of 3, asked to be the last",
-            "progress  40 %  halfway",
-            "error     too  [31mred",
-            r#"payload   {"b":1,"a":2}"#,
-            "created   2026-11-22 02:05:08, 3m ago",
-            "expires   2026-11-22 04:08:08, in 2h",
+            "type       csv-generation",
+            "status     processing",
+            "attempts   2 of 3, asked to be the last",
+            "progress   40 %  halfway",
+            "error      too  [31mred",
+            r#"payload    {"b":1,"a":2}"#,
+            &copy,
+            "created    2026-11-22 02:05:08, 3m ago",
+            "expires    2026-11-22 04:08:08, in 2h",
         ];
         assert_eq!(details(&job, now()), lines.join("\n"));
     }
 
     #[test]
     fn an_event_is_one_line() {
-        let retrying: Event = read(
-            r#"{"event":"retrying","at":"2026-11-22T02:05:08.412Z","attempt":1,"error":"busy",
-                "run_at":"2026-11-22T02:05:10.1Z"}"#,
+        let retrying: Vec<Verbatim<Event>> = read(
+            r#"[{"event":"retrying","at":"2026-11-22T02:05:08.412Z","attempt":1,"error":"busy",
+                 "run_at":"2026-11-22T02:05:10.1Z"},
+                {"event":"completed","at":"2026-11-22T02:05:10.200Z"}]"#,
         );
-        let line = "02:05:08.412  retrying          attempt 1; busy; may start at 2026-11-22 02:05:10";
-        assert_eq!(event(&retrying), line);
-        assert_eq!(events(&[retrying.clone(), retrying]), format!("{line}\n{line}"));
+        let lines = [
+            "02:05:08.412  retrying          attempt 1; busy; may start at 2026-11-22 02:05:10",
+            "02:05:10.200  completed",
+        ];
+        assert_eq!(events(&retrying), lines.join("\n"));
     }
 
     #[test]
@@ -214,5 +176,6 @@ mod tests {
         assert_eq!(changed(&asked), format!("{ID} is processing, and its attempt was asked to be the last"));
         let again: Changed = read(r#"{"job_id":"ID","status":"pending"}"#);
         assert_eq!(changed(&again), format!("{ID} is pending"));
+        assert_eq!(deleted(again.job_id, Some(asked.job_id)), format!("{ID} is deleted; {ID} deletes its files"));
     }
 }

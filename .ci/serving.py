@@ -1,4 +1,4 @@
-"""What checks share: tools from PyPI, and a server that ends when they do."""
+"""Runs a server as long as somebody needs it."""
 
 import contextlib
 import os
@@ -9,18 +9,7 @@ import sys
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TOOLS = ROOT / "target" / "ci-tools"
-# The real router over ports in memory.
-SERVER = ["cargo", "run", "--quiet", "--package", "tests", "--bin", "serve", "--", "--port", "0"]
 READY_SECONDS = 1800  # it may have to be compiled
-
-
-def install(*packages):
-    """Puts packages, as .ci/requirements.txt pins them, beside the other tools of CI."""
-    if not (TOOLS / "bin" / "pip").exists():
-        subprocess.run([sys.executable, "-m", "venv", TOOLS], check=True)
-    pip = [TOOLS / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--constraint", ROOT / ".ci" / "requirements.txt", *packages], check=True)
 
 
 @contextlib.contextmanager
@@ -60,3 +49,9 @@ def kill(server, ending):
     """Sends a signal to whatever is left of the server's group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(server.pid, ending)
+
+
+def end_with_signals():
+    """A signal ends this process as an error does, so that the server ends too."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _frame: sys.exit(128 + number))

@@ -1,0 +1,86 @@
+//! The same work once more, as a new job.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use shared::id::JobId;
+use shared::job::Status;
+use shared::submission::Submission;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::accept::{Accepted, IdempotencyKey, accept};
+use crate::body::{BodyRead, IdRead, fields_of, job_id, json_body};
+use crate::caller::Caller;
+use crate::look::find_own;
+use crate::problem::Problem;
+use crate::request_id::RequestId;
+use crate::view::JobStatus;
+
+/// What is different in the copy.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = DuplicateOptions)]
+#[serde(deny_unknown_fields)]
+pub struct DuplicateBody<'a> {
+    /// Another payload, which must fit the job's type; the same unless given.
+    #[serde(borrow)]
+    #[schema(value_type = Option<Value>)]
+    payload: Option<&'a RawValue>,
+}
+
+/// A copy that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DuplicatedJob {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    job_id: JobId,
+    /// `pending`, whatever has become of it since.
+    #[schema(value_type = JobStatus)]
+    status: Status,
+    /// The job that it is a copy of.
+    #[schema(value_type = String, format = "uuid")]
+    duplicate_of: JobId,
+}
+
+/// Submit a job's work once more
+///
+/// A new job with the type, the payload, the attempts, the timeout, the tags and the callback of this one, or with another
+/// payload, to be started at once. It names the job that it is a copy of, in whatever status that is, and costs quota.
+#[utoipa::path(post, path = "/jobs/{id}/duplicate", tag = "jobs", operation_id = "duplicateJob",
+    request_body(content = Option<DuplicateBody>),
+    params(("id" = String, Path, description = "the job's id", format = "uuid"),
+           ("Idempotency-Key" = Option<String>, Header, description = "names this request, so that repeating it makes no second copy")),
+    responses((status = 202, description = "Accepted; `Location` is where to look at it", body = DuplicatedJob,
+        headers(("Location" = String), ("Idempotent-Replayed" = String, description = "`true` if an earlier request with this key made the copy")))))]
+pub async fn duplicate(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Extension(request_id): Extension<RequestId>,
+    id: IdRead,
+    headers: HeaderMap,
+    body: BodyRead,
+) -> Result<Response, Problem> {
+    let id = job_id(id)?;
+    let body =
+        if body.as_ref().is_ok_and(axum::body::Bytes::is_empty) { None } else { Some(json_body(&headers, body)?) };
+    let changes: DuplicateBody<'_> = match &body {
+        None => DuplicateBody::default(),
+        Some(body) => fields_of(shared::submission::well_formed(body)?)?,
+    };
+    let key = IdempotencyKey::from_headers(&headers)?;
+    let original = find_own(&api, &caller, id).await?;
+    let submission = Submission::duplicate(&original, changes.payload)?;
+    api.quota.take(&caller.tenant, 1, api.clock.now()).await?;
+    let Accepted { id: copy, replayed } =
+        accept(&api, &caller, submission, key.as_ref(), request_id.origin(&headers)).await?;
+    let location = [(LOCATION, format!("/jobs/{copy}"))];
+    let replayed = replayed.then_some([("idempotent-replayed", "true")]);
+    let answer = DuplicatedJob { job_id: copy, status: Status::Pending, duplicate_of: id };
+    Ok((StatusCode::ACCEPTED, location, replayed, Json(answer)).into_response())
+}
