@@ -424,7 +424,7 @@ mod tests {
             let mut labels = labels.clone();
             let end =
                 labels.pop_if(|(name, _)| name == "le").map_or(f64::NAN, |(_, end)| end.parse().expect("a number"));
-            parts.entry(labels).or_default().entry(suffix).or_default().push((end, *value));
+            parts.entry(labels).or_default().entry(*suffix).or_default().push((end, *value));
         }
         for (labels, parts) in parts {
             assert_eq!(parts.keys().copied().collect::<Vec<_>>(), ["_bucket", "_count", "_sum"], "{labels:?}");
