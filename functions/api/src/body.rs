@@ -35,18 +35,15 @@ pub fn json_body_up_to(longest: usize, headers: &HeaderMap, body: BodyRead) -> R
         let invalid = InvalidField::new("Content-Encoding", "must be gzip, or absent");
         return Err(Problem::field(ProblemCode::UnsupportedMediaType, &invalid));
     }
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
+    let body = body.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             let problem = format!("must be at most {longest} bytes long");
-            Problem::field(ProblemCode::BodyTooLarge, &InvalidField::new("body", problem))
+            return Problem::field(ProblemCode::BodyTooLarge, &InvalidField::new("body", problem));
         }
         // Lambda hands over whole bodies: it is the compression. API Gateway takes `application/json` for text, and what
         // is not UTF-8 in it is lost before it gets here.
-        _ => {
-            let problem = format!("must be gzip, whole, and together with Content-Type {COMPRESSED_JSON}");
-            let invalid = InvalidField::new("Content-Encoding", problem);
-            Problem::field(ProblemCode::UnsupportedMediaType, &invalid)
-        }
+        let problem = format!("must be gzip, whole, and together with Content-Type {COMPRESSED_JSON}");
+        Problem::field(ProblemCode::UnsupportedMediaType, &InvalidField::new("Content-Encoding", problem))
     })?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

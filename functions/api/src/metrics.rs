@@ -416,10 +416,13 @@ mod tests {
         series.len()
     }
 
+    /// The samples of one histogram: by suffix, each with the end of its bucket if it has one.
+    type Parts<'a> = BTreeMap<&'a str, Vec<(f64, f64)>>;
+
     /// Panics unless each histogram among these has buckets that grow, the last of them up to `+Inf` with as many as its
     /// count says, and a sum.
     fn check_histograms(samples: &[(&str, Labels, f64)]) {
-        let mut parts: BTreeMap<Labels, BTreeMap<&str, Vec<(f64, f64)>>> = BTreeMap::new();
+        let mut parts: BTreeMap<Labels, Parts<'_>> = BTreeMap::new();
         for (suffix, labels, value) in samples {
             let mut labels = labels.clone();
             let end =

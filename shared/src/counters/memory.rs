@@ -37,9 +37,13 @@ impl MemoryCounters {
                     continue;
                 }
                 let total = state.totals.entry((tenant.clone(), job_type.clone())).or_default();
-                fields.iter().for_each(|(field, by)| total.add(*field, *by));
+                for (field, by) in &fields {
+                    total.add(*field, *by);
+                }
                 let tally = state.minutes.entry((tenant, minute_of(event.at), job_type)).or_default();
-                fields.iter().for_each(|(field, by)| tally.add(*field, *by));
+                for (field, by) in &fields {
+                    tally.add(*field, *by);
+                }
             }
         }
     }
