@@ -75,6 +75,36 @@ fn whoever_deploys_decides_who_may_call_the_api() {
     assert!(auth_mode["Default"].is_null(), "that the API is open, or is not, is nothing to be found out later");
 }
 
+/// SAM names a schedule after its function and event alone, and a name is taken once in an account and region.
+/// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-schedulev2.html>
+#[test]
+fn an_account_takes_a_second_stack() {
+    let template = Template::read();
+    let tick = &template.properties("SweeperFunction")["Events"]["Minute"]["Properties"];
+    assert!(tick["Name"].is_null() && tick["OmitName"] == true, "CloudFormation names it, with the stack's name");
+    for (kind, property) in [
+        ("AWS::Serverless::Function", "FunctionName"),
+        ("AWS::IAM::Role", "RoleName"),
+        ("AWS::DynamoDB::Table", "TableName"),
+        ("AWS::S3::Bucket", "BucketName"),
+        ("AWS::SNS::Topic", "TopicName"),
+    ] {
+        for (name, resource) in template.resources(kind) {
+            assert!(resource["Properties"][property].is_null(), "{name} has a name of its own");
+        }
+    }
+}
+
+/// `cargo lambda build` sets `-C panic=abort` unless the profile says otherwise, and a panic would then take the other
+/// jobs of its batch with it. <https://www.cargo-lambda.info/commands/build.html>
+#[test]
+fn what_is_deployed_unwinds_as_what_is_tested_does() {
+    let manifest = file("Cargo.toml");
+    let (_, profile) = manifest.split_once("[profile.release]").expect("a profile");
+    let profile = profile.split("\n[").next().expect("its lines");
+    assert!(profile.lines().any(|line| line == r#"panic = "unwind""#), "{profile}");
+}
+
 #[test]
 fn every_parameter_says_what_it_is() {
     let template = Template::read();
