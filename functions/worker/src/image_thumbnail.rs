@@ -186,7 +186,8 @@ fn open(file: &[u8], format: PictureFormat, allow_incomplete: bool) -> Result<Op
         PictureFormat::Jpeg => ImageFormat::Jpeg,
         PictureFormat::Webp => ImageFormat::WebP,
     };
-    let missing = match (container::whole(file, format, MOST_PIXELS), format) {
+    let whole = container::whole(file, format, MOST_PIXELS);
+    let missing = match (whole, format) {
         (Some(_), ImageFormat::Jpeg) => match entropy::check(file, MOST_PIXELS) {
             Ok(()) => None,
             Err(Flaw::NotWhole(what)) => Some(what),
@@ -201,10 +202,7 @@ fn open(file: &[u8], format: PictureFormat, allow_incomplete: bool) -> Result<Op
         Some(what) if !allow_incomplete || format != ImageFormat::Jpeg => {
             Err(JobError::give_up("the image is not whole").detail(what))
         }
-        Some(_) | None => {
-            let image = container::whole(file, format, MOST_PIXELS).unwrap_or(file);
-            Ok(Opened { incomplete: missing.is_some(), ..decode(image, format)? })
-        }
+        Some(_) | None => Ok(Opened { incomplete: missing.is_some(), ..decode(whole.unwrap_or(file), format)? }),
     }
 }
 
