@@ -8,9 +8,9 @@ use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use shared::id::JobId;
 use shared::job::Job;
-use shared::job_type::JobType;
-use shared::job_type::Payload;
+use shared::job_type::{JobType, Payload};
 use shared::json::Json;
 use shared::payloads::email_send::EmailSend;
 use shared::payloads::file_cleanup::FileCleanup;
@@ -80,7 +80,7 @@ pub async fn delete(
 /// How long the files stay, so that their cleanup can still be cancelled.
 const TIME_TO_CHANGE_OUR_MIND: Duration = Duration::from_secs(10);
 
-async fn spare_the_files(api: &Api, cleanup: shared::id::JobId) -> Result<(), StoreError> {
+async fn spare_the_files(api: &Api, cleanup: JobId) -> Result<(), StoreError> {
     if let Some(cleanup) = api.store.find(cleanup).await? {
         cancel_job(api, &cleanup).await?;
     }

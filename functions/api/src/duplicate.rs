@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::Api;
 use crate::accept::{Accepted, IdempotencyKey, accept};
-use crate::body::{BodyRead, IdRead, fields_of, job_id, json_body};
+use crate::body::{BodyRead, IdRead, job_id, object};
 use crate::caller::Caller;
 use crate::look::find_own;
 use crate::problem::Problem;
@@ -24,14 +24,13 @@ use crate::request_id::RequestId;
 use crate::view::JobStatus;
 
 /// What is different in the copy.
-#[derive(Default, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[schema(as = DuplicateOptions)]
 #[serde(deny_unknown_fields)]
-pub struct DuplicateBody<'a> {
+pub struct DuplicateBody {
     /// Another payload, which must fit the job's type; the same unless given.
-    #[serde(borrow)]
     #[schema(value_type = Option<Value>)]
-    payload: Option<&'a RawValue>,
+    payload: Option<Box<RawValue>>,
 }
 
 /// A copy that was accepted.
@@ -67,15 +66,10 @@ pub async fn duplicate(
     body: BodyRead,
 ) -> Result<Response, Problem> {
     let id = job_id(id)?;
-    let body =
-        if body.as_ref().is_ok_and(axum::body::Bytes::is_empty) { None } else { Some(json_body(&headers, body)?) };
-    let changes: DuplicateBody<'_> = match &body {
-        None => DuplicateBody::default(),
-        Some(body) => fields_of(shared::submission::well_formed(body)?)?,
-    };
+    let DuplicateBody { payload } = object(&headers, body, true)?;
     let key = IdempotencyKey::from_headers(&headers)?;
     let original = find_own(&api, &caller, id).await?;
-    let submission = Submission::duplicate(&original, changes.payload)?;
+    let submission = Submission::duplicate(&original, payload.as_deref())?;
     api.quota.take(&caller.tenant, 1, api.clock.now()).await?;
     let Accepted { id: copy, replayed } =
         accept(&api, &caller, submission, key.as_ref(), request_id.origin(&headers)).await?;
