@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::id::JobId;
@@ -21,6 +20,7 @@ use crate::caller::Caller;
 use crate::look::find_own;
 use crate::problem::Problem;
 use crate::request_id::RequestId;
+use crate::submit::answer;
 use crate::view::JobStatus;
 
 /// What is different in the copy.
@@ -73,8 +73,6 @@ pub async fn duplicate(
     api.quota.take(&caller.tenant, 1, api.clock.now()).await?;
     let Accepted { id: copy, replayed } =
         accept(&api, &caller, submission, key.as_ref(), request_id.origin(&headers)).await?;
-    let location = [(LOCATION, format!("/jobs/{copy}"))];
-    let replayed = replayed.then_some([("idempotent-replayed", "true")]);
-    let answer = DuplicatedJob { job_id: copy, status: Status::Pending, duplicate_of: id };
-    Ok((StatusCode::ACCEPTED, location, replayed, Json(answer)).into_response())
+    let body = DuplicatedJob { job_id: copy, status: Status::Pending, duplicate_of: id };
+    Ok(answer(format!("/jobs/{copy}"), replayed, body))
 }

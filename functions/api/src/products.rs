@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use shared::id::JobId;
@@ -24,6 +23,7 @@ use crate::body::{BodyRead, IdRead, object};
 use crate::caller::Caller;
 use crate::problem::{Problem, ProblemCode};
 use crate::request_id::RequestId;
+use crate::submit::answer;
 use crate::view::{maybe_rfc3339, rfc3339};
 
 /// A product to be stored.
@@ -133,9 +133,7 @@ pub async fn create(
         let announced = announce(&api, &job).await;
         log_accepted(&api, &job, announced);
     }
-    let location = [(LOCATION, format!("/products/{product_id}"))];
-    let replayed = replayed.then_some([("idempotent-replayed", "true")]);
-    Ok((StatusCode::ACCEPTED, location, replayed, Json(CreatedProduct { product_id, job_id: id })).into_response())
+    Ok(answer(format!("/products/{product_id}"), replayed, CreatedProduct { product_id, job_id: id }))
 }
 
 /// A product, and when it was processed

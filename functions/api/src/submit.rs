@@ -84,15 +84,12 @@ pub async fn take_on(
     origin: Origin,
 ) -> Result<Response, Problem> {
     api.quota.take(&caller.tenant, 1, api.clock.now()).await?;
-    let accepted = accept(api, caller, submission, key, origin).await?;
-    Ok(answer(&accepted))
+    let Accepted { id, replayed } = accept(api, caller, submission, key, origin).await?;
+    Ok(answer(format!("/jobs/{id}"), replayed, AcceptedJob { job_id: id, status: Status::Pending }))
 }
 
-/// 202, and where to look.
-pub fn answer(accepted: &Accepted) -> Response {
-    let Accepted { id, replayed } = *accepted;
-    let location = [(LOCATION, format!("/jobs/{id}"))];
+/// 202, where to look, and whether an earlier request with the same key had made it.
+pub fn answer(path: String, replayed: bool, body: impl Serialize) -> Response {
     let replayed = replayed.then_some([("idempotent-replayed", "true")]);
-    (StatusCode::ACCEPTED, location, replayed, Json(AcceptedJob { job_id: id, status: Status::Pending }))
-        .into_response()
+    (StatusCode::ACCEPTED, [(LOCATION, path)], replayed, Json(body)).into_response()
 }
