@@ -22,31 +22,32 @@ impl Run for CsvGeneration {
 /// The table as CSV with a header: fields quoted as RFC 4180 says, lines ended by a line feed. With `guard`, no cell
 /// is a formula to a spreadsheet.
 fn to_csv(csv: &CsvGeneration, guard: bool) -> Result<Vec<u8>, csv::Error> {
-    let mut records: Vec<Vec<&str>> = vec![];
+    let start = if csv.bom { "\u{feff}".as_bytes().to_vec() } else { vec![] };
+    let mut file = csv::WriterBuilder::new().delimiter(csv.delimiter.as_byte()).from_writer(start);
+    let mut is_first = true;
+    let mut write = |record: &[&str]| {
+        if !guard {
+            return file.write_record(record);
+        }
+        let mut cells: Vec<_> = disarmed_row(record).collect();
+        if let (true, Some(first)) = (std::mem::take(&mut is_first), cells.first_mut()) {
+            *first = disarmed_as_first(record[0]);
+        }
+        file.write_record(cells)
+    };
     match &csv.table {
         Table::Fields(row) => {
-            records.push(vec!["key", "value"]);
-            records.extend(row.iter().map(|(key, value)| vec![key.as_str(), value.as_str()]));
+            write(&["key", "value"])?;
+            for (key, value) in row {
+                write(&[key, value])?;
+            }
         }
         Table::Rows(rows) => {
             let header: IndexSet<&str> = rows.iter().flat_map(Row::keys).map(String::as_str).collect();
-            records.push(header.iter().copied().collect());
-            records.extend(
-                rows.iter().map(|row| header.iter().map(|key| row.get(*key).map_or("", String::as_str)).collect()),
-            );
-        }
-    }
-    let start = if csv.bom { "\u{feff}".as_bytes().to_vec() } else { vec![] };
-    let mut file = csv::WriterBuilder::new().delimiter(csv.delimiter.as_byte()).from_writer(start);
-    for (number, record) in records.iter().enumerate() {
-        if guard {
-            let mut cells: Vec<_> = disarmed_row(record).collect();
-            if let (0, Some(first)) = (number, cells.first_mut()) {
-                *first = disarmed_as_first(record[0]);
+            write(&header.iter().copied().collect::<Vec<_>>())?;
+            for row in rows {
+                write(&header.iter().map(|key| row.get(*key).map_or("", String::as_str)).collect::<Vec<_>>())?;
             }
-            file.write_record(cells)?;
-        } else {
-            file.write_record(record)?;
         }
     }
     file.into_inner().map_err(|error| csv::Error::from(error.into_error()))
