@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 pub use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion};
 
 /// Until a connection is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,7 +26,9 @@ pub(crate) fn patient(attempt: Duration, operation: Duration) -> TimeoutConfig {
 
 /// The configuration all clients share: region, credentials and `AWS_ENDPOINT_URL` from the environment; every timeout
 /// and the number of tries said here, because the SDK by itself sets none but the one for connecting.
-pub async fn sdk_config() -> SdkConfig {
+///
+/// Each request says in its user agent that it is `function`'s, `app/worker`: so do CloudTrail and S3's access log.
+pub async fn sdk_config(function: &'static str) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(ATTEMPT_TIMEOUT)
@@ -34,5 +36,9 @@ pub async fn sdk_config() -> SdkConfig {
         .operation_timeout(OPERATION_TIMEOUT)
         .build();
     let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
-    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).retry_config(retries).load().await
+    let defaults = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).retry_config(retries);
+    match AppName::new(function) {
+        Ok(name) => defaults.app_name(name).load().await,
+        Err(_) => defaults.load().await, // it is a word, and every word is a name
+    }
 }
