@@ -15,6 +15,7 @@ use shared::memory::{ManualClock, MemoryStore};
 use shared::ports::{Clock, DeadLetters, Entropy, JobQueue, JobStore};
 use shared::retry::RetryPolicy;
 use shared::schedules::MemorySchedules;
+use shared::submission::Limits;
 use shared::subscriptions::MemorySubscriptions;
 use shared::time::Timestamp;
 use shared_aws::settings::AuthMode;
@@ -76,6 +77,7 @@ impl Ports {
             idempotency_secret: "secret".to_owned(),
             auth: AuthMode::None,
             quota: Quota::Off,
+            limits: Limits::default(),
         })
     }
 
