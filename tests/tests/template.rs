@@ -357,6 +357,30 @@ fn what_is_open_to_everybody_does_not_use_up_the_limit_of_those_who_may_call() {
 }
 
 #[test]
+fn a_table_that_is_given_takes_the_place_of_the_stacks_own_everywhere() {
+    /// Texts that name the stack's own table where none may be.
+    fn own_table<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+        match value {
+            Value::Tagged(tagged) if tagged.tag == "If" && tagged.value[0] == "OwnsTable" => {
+                own_table(&tagged.value[2], found);
+            }
+            Value::Tagged(tagged) => own_table(&tagged.value, found),
+            Value::Mapping(fields) => fields.values().for_each(|field| own_table(field, found)),
+            Value::Sequence(items) => items.iter().for_each(|item| own_table(item, found)),
+            Value::String(text) if text.contains("JobsTable") => found.push(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let template = Template::read();
+    assert_eq!(template.0["Resources"]["JobsTable"]["Condition"], "OwnsTable");
+    for part in ["Globals", "Resources", "Outputs"] {
+        let mut found = vec![];
+        own_table(&template.0[part], &mut found);
+        assert_eq!(found, Vec::<&str>::new(), "{part}");
+    }
+}
+
+#[test]
 fn a_line_of_the_access_log_is_json() {
     let template = Template::read();
     let line = text(&template.properties("HttpApiStage")["AccessLogSettings"][1]["Format"]);

@@ -61,8 +61,8 @@ impl Ports {
         }
     }
 
-    /// The HTTP function.
-    pub fn api(&self) -> Router {
+    /// The HTTP function of a deployment whose jobs may ask for so much.
+    pub fn api(&self, limits: Limits) -> Router {
         api::router(Api {
             store: self.store.clone(),
             queue: self.queue.clone(),
@@ -77,7 +77,7 @@ impl Ports {
             idempotency_secret: "secret".to_owned(),
             auth: AuthMode::None,
             quota: Quota::Off,
-            limits: Limits::default(),
+            limits,
         })
     }
 
