@@ -112,15 +112,12 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
             );
             (Reason::NewerVersion, detail, None)
         }
-        JobState::Processing { .. } => match &job.held_back {
-            Some(held_back) => self::held_back(held_back),
-            None => {
-                let detail = format!(
-                    "attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it"
-                );
-                (Reason::WorkerDied, detail, None)
-            }
-        },
+        JobState::Processing { .. } => {
+            let detail = || {
+                format!("attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it")
+            };
+            job.held_back.as_ref().map_or_else(|| (Reason::WorkerDied, detail(), None), held_back)
+        }
         JobState::Pending { .. } if shared::transition::has_expired(job, now) => {
             (Reason::Expired, "it expired before it could be started, and will be cancelled".to_owned(), None)
         }
@@ -135,7 +132,7 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
             Some(_) | None => (Reason::Delayed, "it is to be started then".to_owned(), Some(not_before)),
         },
         JobState::Pending { resumes, .. } => match &job.held_back {
-            Some(held_back) => self::held_back(held_back),
+            Some(by) => held_back(by),
             None if resumes => {
                 let detail = format!("attempt {attempts} of {max_attempts} goes on as soon as a worker is free");
                 (Reason::Continuing, detail, None)

@@ -2,7 +2,7 @@
 """Prints a variant of template.yaml that deploys by alias: CodeDeploy sends a part of the work to the new build first, and
 all of it back to the old one if an alarm goes off. docs/upgrading.md says when that is worth it.
 
-    python3 canary.py > canary.yaml
+    python3 docs/canary.py > canary.yaml
     sam build --template-file canary.yaml
     sam deploy --parameter-overrides AuthMode=iam Release=$(date +%s) Rollout=Canary10Percent5Minutes
 
@@ -12,7 +12,7 @@ A script and no parameter of the template, since SAM takes neither a condition n
 import pathlib
 import sys
 
-TEMPLATE = pathlib.Path(__file__).parent / "template.yaml"
+TEMPLATE = pathlib.Path(__file__).parents[1] / "template.yaml"
 
 PARAMETER = """\
   Rollout:
