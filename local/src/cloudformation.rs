@@ -11,7 +11,8 @@ use crate::functions::Function;
 /// The stack's name.
 const STACK: &str = "dray";
 
-/// The bucket that the functions' code is put into, as `sam deploy` does with one of its own.
+/// The bucket that the functions' code and the template are put into, as `sam deploy` does with one of its own: a request
+/// takes no template of more than 51,200 bytes.
 const CODE_BUCKET: &str = "dray-code";
 
 /// Deploys `template` with these functions as its code. Gives the stack's outputs.
@@ -27,19 +28,22 @@ pub async fn deploy(
         let key = format!("{CODE_BUCKET}/{}", function.file_name);
         aws.put(&key, function.zip.clone()).await.with_context(|| format!("failed to upload {}", function.name))?;
     }
-    let template = with_code(template, functions)?;
+    let template_key = format!("{CODE_BUCKET}/template.yaml");
+    let template = with_code(template, functions)?.into_bytes();
+    aws.put(&template_key, template).await.context("failed to upload template.yaml")?;
+    let template_url = format!("{engine_url}/{template_key}");
     let exists = aws.call("DescribeStacks", &[]).await.is_ok();
     let action = if exists { "UpdateStack" } else { "CreateStack" };
-    match aws.call(action, &arguments(&template, parameters)).await {
+    match aws.call(action, &arguments(template_url, parameters)).await {
         Err(error) if error.to_string().contains("No updates are to be performed") => {}
         answer => drop(answer.context("failed to deploy template.yaml")?),
     }
     aws.wait_for_outputs().await
 }
 
-fn arguments(template: &str, parameters: &[(String, String)]) -> Vec<(String, String)> {
+fn arguments(template_url: String, parameters: &[(String, String)]) -> Vec<(String, String)> {
     let mut arguments = vec![
-        ("TemplateBody".to_owned(), template.to_owned()),
+        ("TemplateURL".to_owned(), template_url),
         ("Capabilities.member.1".to_owned(), "CAPABILITY_IAM".to_owned()),
         ("Capabilities.member.2".to_owned(), "CAPABILITY_AUTO_EXPAND".to_owned()),
     ];

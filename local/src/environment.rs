@@ -11,10 +11,11 @@ pub struct Environment(BTreeMap<String, String>);
 
 /// Each setting, the parameter of `template.yaml` that carries it, and what it is on this machine unless given. No
 /// value: what the template says.
-const SETTINGS: [(&str, &str, Option<&str>); 12] = [
+const SETTINGS: [(&str, &str, Option<&str>); 13] = [
     ("OUTPUT_URL", "OutputUrl", Some("file://output")),
     ("MAIL_URL", "MailUrl", Some("file://output/mail")),
     ("MAIL_FROM", "MailFrom", None),
+    ("WORKER_TIMEOUT_SECONDS", "WorkerTimeout", None),
     ("RETRY_BASE_SECONDS", "RetryBaseSeconds", Some("2")),
     ("CSV_FORMULA_GUARD", "CsvFormulaGuard", None),
     ("OUTBOUND_ALLOW", "OutboundAllow", Some("any")), // receivers on this machine can be tried out

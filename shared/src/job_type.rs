@@ -107,7 +107,8 @@ pub trait Payload: Sized {
     /// [`crate::submission::MOST_ATTEMPTS`].
     const MAX_ATTEMPTS: u32 = 3;
     /// How long an attempt may run, in seconds, unless the job says otherwise, at most
-    /// [`crate::submission::LONGEST_TIMEOUT_SECONDS`].
+    /// [`crate::submission::LONGEST_TIMEOUT_SECONDS`], and at most what the deployment allows: see
+    /// [`crate::submission::Limits`].
     const TIMEOUT_SECONDS: u32 = 30;
     /// What a payload looks like, as a JSON Schema (2020-12) for the API's document.
     const SCHEMA: &'static str;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::{Api, Quota};
 use shared_aws::ports::Ports;
-use shared_aws::settings::{AuthMode, environment, idempotency_secret, jobs_per_minute};
+use shared_aws::settings::{AuthMode, environment, idempotency_secret, jobs_per_minute, limits};
 use shared_aws::system::{SystemClock, SystemEntropy};
 use shared_aws::{clients, ports, telemetry};
 
@@ -17,6 +17,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         ports::ports("api", &config, &environment)?;
     let dead_letters = ports::dead_letters("api", &config, &environment)?;
     let quota = Quota::per_minute(jobs_per_minute(&environment)?, quotas);
+    let limits = limits(&environment)?;
     let idempotency_secret = idempotency_secret(&environment)?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let api = Api {
@@ -33,6 +34,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         idempotency_secret,
         auth,
         quota,
+        limits,
     };
     lambda_http::run(api::router(api)).await
 }

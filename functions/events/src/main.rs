@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     telemetry::start("events", &environment)?;
     let config = clients::sdk_config("events").await;
     let Ports { store, queue, counters, .. } = ports::ports("events", &config, &environment)?;
-    let topic = environment("EVENTS_TOPIC_ARN");
+    let topic = events::topic(environment("EVENTS_TOPIC_ARN"));
     let publisher = topic.map(|topic| Arc::new(SnsPublisher::new(&config, topic)) as Arc<dyn Publisher>);
     let events = &Events { counters, publisher, store, queue, clock: Arc::new(SystemClock) };
     lambda_runtime::run(service_fn(move |batch: LambdaEvent<StreamBatch>| {

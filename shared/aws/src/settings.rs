@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use shared::job_type::JobType;
 use shared::retry::RetryPolicy;
+use shared::submission::{LONGEST_TIMEOUT_SECONDS, Limits};
 use url::Url;
 
 /// What is wrong with a setting.
@@ -93,6 +95,28 @@ pub fn jobs_per_minute(lookup: Lookup<'_>) -> Result<Option<NonZeroU32>, Setting
     let jobs = optional(lookup, "JOBS_PER_MINUTE", "0").parse::<u32>();
     let wrong = || SettingError::Wrong("JOBS_PER_MINUTE", "it must be a whole number; 0 is no limit".to_owned());
     jobs.map(NonZeroU32::new).map_err(|_| wrong())
+}
+
+/// Reads `LONGEST_ATTEMPT_SECONDS`, the longest that an attempt of a job may ask to run. No type of job may take longer of
+/// itself: its jobs would be accepted, and never run.
+pub fn limits(lookup: Lookup<'_>) -> Result<Limits, SettingError> {
+    const NAME: &str = "LONGEST_ATTEMPT_SECONDS";
+    let Some(text) = lookup(NAME) else { return Ok(Limits::default()) };
+    let seconds = text.parse::<u32>().ok().filter(|seconds| (1..=LONGEST_TIMEOUT_SECONDS).contains(seconds));
+    let Some(longest_attempt_seconds) = seconds else {
+        let bounds = format!("it must be a whole number from 1 to {LONGEST_TIMEOUT_SECONDS}");
+        return Err(SettingError::Wrong(NAME, bounds));
+    };
+    let policies = JobType::ALL.iter().map(|job_type| job_type.policy());
+    match policies.max_by_key(|policy| policy.timeout_seconds) {
+        Some(policy) if policy.timeout_seconds > longest_attempt_seconds => {
+            let (name, seconds) = (policy.name, policy.timeout_seconds);
+            let problem =
+                format!("jobs of the type {name} may take {seconds} s: let workers live longer (WorkerTimeout)");
+            Err(SettingError::Wrong(NAME, problem))
+        }
+        Some(_) | None => Ok(Limits { longest_attempt_seconds }),
+    }
 }
 
 /// Where the worker puts what jobs make, and how it retries.
@@ -326,6 +350,26 @@ mod tests {
             let error = worker_with(name, value).expect_err(value).to_string();
             assert!(error.starts_with(name) && !error.contains(value), "{error}");
         }
+    }
+
+    #[test]
+    fn an_attempt_may_take_what_its_setting_says_and_as_long_as_any_type_asks_for_at_least() {
+        let limits = |value: &'static str| {
+            limits(&move |asked| {
+                assert_eq!(asked, "LONGEST_ATTEMPT_SECONDS");
+                (!value.is_empty()).then(|| value.to_owned())
+            })
+        };
+        for (value, seconds) in [("", 50), ("50", 50), ("290", 290), ("890", 890)] {
+            assert_eq!(limits(value), Ok(Limits { longest_attempt_seconds: seconds }), "{value}");
+        }
+        for wrong in ["0", "891", "-1", "50.0", "long"] {
+            let error = limits(wrong).expect_err(wrong).to_string();
+            assert_eq!(error, "LONGEST_ATTEMPT_SECONDS does not fit: it must be a whole number from 1 to 890");
+        }
+        let error = limits("49").expect_err("a type asks for more").to_string();
+        assert!(error.starts_with("LONGEST_ATTEMPT_SECONDS does not fit: jobs of the type "), "{error}");
+        assert!(error.ends_with(" may take 50 s: let workers live longer (WorkerTimeout)"), "{error}");
     }
 
     #[test]
