@@ -72,7 +72,7 @@ pub async fn start(name: &str) -> (System, Stack) {
         .with("MAIL_URL", format!("smtp://127.0.0.1:{}", mail.port))
         .with("RETRY_BASE_SECONDS", "1")
         .with("WEBHOOK_SECRET", WEBHOOK_SECRET);
-    let options = Options { port: 0, data_dir: folder.join("data"), allow_host: vec![], detour: None };
+    let options = Options { port: 0, data_dir: folder.join("data"), allow_host: vec![], bind: None, detour: None };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let say = |line: &str| eprintln!("{line}");
     let stack = Stack::start(&options, environment, listener, &say).await.expect("the stack starts");
