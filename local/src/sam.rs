@@ -36,12 +36,11 @@ pub async fn write(
     let mut functions = BTreeMap::new();
     for (output, function) in outputs {
         // By convention of the template, the resource `ApiFunction` is the output `ApiFunctionName`.
-        let Some(resource) = output.strip_suffix("Name").filter(|resource| resource.ends_with("Function")) else {
-            continue;
-        };
-        let variables =
-            variables_of(engine_url, function).await.with_context(|| format!("failed to look at {function}"))?;
-        functions.insert(resource, in_container(variables, engine_url, aws_url, bucket));
+        let resource = output.strip_suffix("Name").filter(|resource| resource.ends_with("Function"));
+        if let Some(resource) = resource {
+            let variables = variables_of(engine_url, function).await.context("failed to look at a function")?;
+            functions.insert(resource, in_container(variables, engine_url, aws_url, bucket));
+        }
     }
     let variables = serde_json::to_string_pretty(&functions).context("failed to write JSON")?;
     let architecture = architecture();

@@ -39,6 +39,11 @@ impl Stack {
         let working_dir = std::env::current_dir().context("there is no working directory")?;
         let folders = Folders::below(&options.data_dir)?;
         let lock = lock(&folders.data_dir)?;
+        let address = listener.local_addr().context("the API has no address")?;
+        let mut listeners = vec![listener];
+        if let Some(also_at) = options.bind {
+            listeners.push(crate::bind(also_at, address.port()).await?);
+        }
 
         report("building the functions");
         let built = functions::build(&workspace()).await?;
@@ -59,17 +64,12 @@ impl Stack {
         let parameters = environment.parameters(&working_dir);
         let outputs = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await?;
 
-        let address = listener.local_addr().context("the API has no address")?;
         let url = format!("http://{address}");
         aws_env::write(&folders.data_dir, engine.url(), &url, &outputs)?;
         sam::write(&folders.data_dir, engine.url(), engine.other_url().as_deref(), &outputs).await?;
         let api_url = api_url(engine.url(), &outputs)?;
         let guard = Guard::new(options.allow_host.clone(), options.bind);
         let mut tasks = JoinSet::new();
-        let mut listeners = vec![listener];
-        if let Some(also_at) = options.bind {
-            listeners.push(crate::bind(also_at, address.port()).await?);
-        }
         for listener in listeners {
             let (api_url, guard) = (api_url.clone(), guard.clone());
             tasks.spawn(async move {
