@@ -45,7 +45,11 @@ async fn each_function_gets_every_variable_that_the_template_declares_for_it_and
 }
 
 #[tokio::test]
-async fn the_parameters_are_some_of_the_templates() {
+async fn sam_is_told_of_both_files_and_the_parameters_are_some_of_the_templates() {
+    let config = include_str!("../../../samconfig.toml");
+    for file in ["sam-parameters.toml", "sam-env.json"] {
+        assert_eq!(config.matches(&format!(".dray/{file}\"")).count(), 2, "{file}: invoke and start-api");
+    }
     let parameters = names(&template()["Parameters"]);
     let file = system().file("data/sam-parameters.toml");
     assert!(file.contains(r#"AuthMode = "none""#), "{file}");
