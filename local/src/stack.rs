@@ -14,7 +14,7 @@ use crate::engine::{self, Engine, Folders};
 use crate::environment::Environment;
 use crate::follow::follow;
 use crate::foreign::Guard;
-use crate::{Options, aws_env, cloudformation, functions, proxy};
+use crate::{Options, aws_env, cloudformation, functions, proxy, sam};
 
 /// A running stack. Dropped, it ends at once, and what happened since its start may be forgotten; [`Stack::stop`] keeps it.
 pub struct Stack {
@@ -39,6 +39,11 @@ impl Stack {
         let working_dir = std::env::current_dir().context("there is no working directory")?;
         let folders = Folders::below(&options.data_dir)?;
         let lock = lock(&folders.data_dir)?;
+        let address = listener.local_addr().context("the API has no address")?;
+        let mut listeners = vec![listener];
+        if let Some(also_at) = options.bind {
+            listeners.push(crate::bind(also_at, address.port()).await?);
+        }
 
         report("building the functions");
         let built = functions::build(&workspace()).await?;
@@ -48,7 +53,8 @@ impl Stack {
         let packages = engine::install(&built.target_dir, report).await?;
         report("starting the local AWS");
         let detour = options.detour.as_ref();
-        let engine = Engine::start(&packages, &folders, detour.map(|detour| detour.url.as_str())).await?;
+        let detour_url = detour.map(|detour| detour.url.as_str());
+        let engine = Engine::start_also_at(options.bind, &packages, &folders, detour_url).await?;
         if let Some(detour) = detour {
             detour.leads_to.get_or_init(|| engine.url().to_owned());
         }
@@ -58,15 +64,19 @@ impl Stack {
         let parameters = environment.parameters(&working_dir);
         let outputs = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await?;
 
-        let url = format!("http://{}", listener.local_addr().context("the API has no address")?);
+        let url = format!("http://{address}");
         aws_env::write(&folders.data_dir, engine.url(), &url, &outputs)?;
+        sam::write(&folders.data_dir, engine.url(), engine.other_url().as_deref(), &outputs).await?;
         let api_url = api_url(engine.url(), &outputs)?;
-        let guard = Guard::new(options.allow_host.clone());
+        let guard = Guard::new(options.allow_host.clone(), options.bind);
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let ended = proxy::serve(listener, api_url, guard).await;
-            anyhow::anyhow!("the API is no longer served ({ended:?})")
-        });
+        for listener in listeners {
+            let (api_url, guard) = (api_url.clone(), guard.clone());
+            tasks.spawn(async move {
+                let ended = proxy::serve(listener, api_url, guard).await;
+                anyhow::anyhow!("the API is no longer served ({ended:?})")
+            });
+        }
         let tell = report.clone();
         let logs = folders.logs;
         tasks.spawn(async move {
@@ -86,6 +96,11 @@ impl Stack {
     /// Where the local AWS is.
     pub fn aws_url(&self) -> &str {
         self.engine.url()
+    }
+
+    /// Where containers reach the local AWS, if they do.
+    pub fn aws_url_for_containers(&self) -> Option<String> {
+        self.engine.other_url()
     }
 
     /// The outputs of the template by name: `QueueUrl`, say.

@@ -12,7 +12,7 @@ use shared_aws::{clients, ports, telemetry};
 async fn main() -> Result<(), lambda_http::Error> {
     telemetry::start("api", &environment)?;
     let auth = AuthMode::read(&environment)?;
-    let config = clients::sdk_config("api").await;
+    let config = clients::sdk_config("api", &environment).await?;
     let Ports { store, queue, switch, schedules, quotas, counters, subscriptions, products } =
         ports::ports("api", &config, &environment)?;
     let dead_letters = ports::dead_letters("api", &config, &environment)?;

@@ -14,7 +14,7 @@ use shared_aws::{clients, ports, telemetry};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start("events", &environment)?;
-    let config = clients::sdk_config("events").await;
+    let config = clients::sdk_config("events", &environment).await?;
     let Ports { store, queue, counters, .. } = ports::ports("events", &config, &environment)?;
     let topic = events::topic(environment("EVENTS_TOPIC_ARN"));
     let publisher = topic.map(|topic| Arc::new(SnsPublisher::new(&config, topic)) as Arc<dyn Publisher>);

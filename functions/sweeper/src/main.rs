@@ -13,7 +13,7 @@ use sweeper::Sweeper;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start("sweeper", &environment)?;
-    let config = clients::sdk_config("sweeper").await;
+    let config = clients::sdk_config("sweeper", &environment).await?;
     let Ports { store, queue, switch, schedules, .. } = ports::ports("sweeper", &config, &environment)?;
     let dead_letters = ports::dead_letters("sweeper", &config, &environment)?;
     let sweeper = &Sweeper { store, queue, schedules, switch, dead_letters, clock: Arc::new(SystemClock) };

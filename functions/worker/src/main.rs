@@ -14,7 +14,7 @@ use worker::{Isolation, PauseWatch, Records, Tools, Worker};
 async fn main() -> Result<(), Error> {
     telemetry::start("worker", &environment)?;
     let settings = WorkerSettings::read(&environment)?;
-    let config = clients::sdk_config("worker").await;
+    let config = clients::sdk_config("worker", &environment).await?;
     let Ports { store, queue, switch, products, .. } = ports::ports("worker", &config, &environment)?;
     let clock = Arc::new(SystemClock);
     let records = Records { store: Arc::clone(&store), products, clock: clock.clone() };
