@@ -32,7 +32,9 @@ invariants! {
     ];
     each_alarm_goes_off_on_the_side_and_at_the_number_that_the_manual_gives, "docs/operating.md",
         "It would go off while all is well, or when it is too late.", [
-        Set("OldestMessageTooOld/Properties/Threshold", "900"),
+        Set("OldestMessageTooOld/Properties/Threshold", "1800"),
+        Set("Mappings/Worker/300/OldestMessage", "1800"),
+        Set("Mappings/Worker/900/OldestMessage", "900"),
         Set("OldestMessageTooOld/Properties/ComparisonOperator", "LessThanThreshold"),
         Set("EventsBehind/Properties/Threshold", "300"),
         Set("DeadLetterQueueNotEmpty/Properties/Threshold", "1"),
@@ -59,6 +61,12 @@ invariants! {
         Set("DeadLetterQueueNotEmpty/Properties/EvaluationPeriods", "1"),
         Set("DeadLetterQueueNotEmpty/Properties/DatapointsToAlarm", "3"),
         Set("DeadLetterQueueNotEmpty/Properties/Period", "10"),
+    ];
+    two_errors_of_one_message_set_off_an_alarm, "docs/operating.md",
+        "A job that takes each of its workers down would go unseen until it is dead.", [
+        Set("WorkerErrors/Properties/EvaluationPeriods", "3"),
+        Set("Mappings/Worker/900/ErrorPeriods", "3"),
+        Set("WorkerErrors/Properties/DatapointsToAlarm", "3"),
     ];
     every_alarm_tells_somebody_when_it_begins_and_when_it_is_over, "docs/operating.md",
         "It would go off unheard.", [
@@ -177,17 +185,21 @@ fn each_alarm_watches_what_its_name_says(template: &Template) {
 }
 
 fn each_alarm_goes_off_on_the_side_and_at_the_number_that_the_manual_gives(template: &Template) {
+    for (timeout, stack) in template.with_each_worker_timeout() {
+        let delay = LONGEST_QUEUE_DELAY.as_secs(); // a delayed message ages from when it was sent
+        let hidden_once_more = delay + number(&stack.properties("JobsQueue")["VisibilityTimeout"]);
+        let threshold = number(&stack.properties("OldestMessageTooOld")["Threshold"]);
+        assert_eq!(threshold, hidden_once_more.max(2 * delay), "workers live for {timeout} s");
+    }
+    assert!(file("docs/operating.md").contains("alarm: oldest message 1,800, 2,700 or 6,300 s"));
     let stack = template.stack();
-    let manual = file("docs/operating.md");
-    let oldest = 2 * LONGEST_QUEUE_DELAY.as_secs();
-    assert!(manual.contains("alarm: oldest message 1,800 s") && oldest == 1800);
     let above_none = ("GreaterThanThreshold", 0);
     for (name, statistic, goes_off) in [
         ("ApiServerErrors", "Sum", ("GreaterThanOrEqualToThreshold", 5)),
         ("DeadLetterQueueNotEmpty", "Maximum", above_none),
         ("EventsBehind", "Maximum", ("GreaterThanOrEqualToThreshold", 5 * 60 * 1000)), // in milliseconds
         ("EventsFailed", "Maximum", above_none),
-        ("OldestMessageTooOld", "Maximum", ("GreaterThanOrEqualToThreshold", oldest)),
+        ("OldestMessageTooOld", "Maximum", ("GreaterThanOrEqualToThreshold", 1800)),
         ("SweeperNotRun", "Sum", above_none),
         ("WorkerErrors", "Sum", above_none),
         ("WorkerThrottles", "Sum", above_none),
@@ -223,6 +235,15 @@ fn a_dead_letter_that_the_sweeper_hides_ends_no_alarm(template: &Template) {
     let alarm = stack.properties("DeadLetterQueueNotEmpty");
     let [period, looks, needed] = ["Period", "EvaluationPeriods", "DatapointsToAlarm"].map(|name| number(&alarm[name]));
     assert!(period > hidden && looks > 1 && needed == 1, "{needed} of {looks} looks, {period} s apart");
+}
+
+fn two_errors_of_one_message_set_off_an_alarm(template: &Template) {
+    for (timeout, stack) in template.with_each_worker_timeout() {
+        let alarm = stack.properties("WorkerErrors");
+        let watched = number(&alarm["Period"]) * number(&alarm["EvaluationPeriods"]);
+        let again_after = number(&stack.properties("JobsQueue")["VisibilityTimeout"]) + timeout;
+        assert!(watched > again_after && number(&alarm["DatapointsToAlarm"]) == 2, "{timeout}: {watched} s");
+    }
 }
 
 fn every_alarm_tells_somebody_when_it_begins_and_when_it_is_over(template: &Template) {

@@ -21,8 +21,8 @@ invariants! {
     ];
     the_dashboard_shows_the_limits_that_are_in_force, "docs/operating.md",
         "The line in a chart would not be where the alarm goes off, or where the function ends.", [
-        Swap("Dashboard/Properties/DashboardBody", "\\\"value\\\": 1800", "\\\"value\\\": 3600"),
-        Swap("Dashboard/Properties/DashboardBody", "\\\"value\\\": 60000", "\\\"value\\\": 60"),
+        Swap("Dashboard/Properties/DashboardBody", "${OldestMessage}", "1800"),
+        Swap("Dashboard/Properties/DashboardBody", "${WorkerTimeout}000", "60000"),
         Swap("Dashboard/Properties/DashboardBody", "\\\"value\\\": 50000", "\\\"value\\\": 55000"),
         Swap("Dashboard/Properties/DashboardBody", "\\\"value\\\": 300000", "\\\"value\\\": 600000"),
     ];
@@ -40,6 +40,7 @@ invariants! {
         "With more than 50 metrics it is none of the three free ones.", [
         Swap("Dashboard/Properties/DashboardBody", "[\\\".\\\", \\\"Throttles\\\", \\\".\\\", \\\".\\\"]",
             "[\\\".\\\", \\\"Throttles\\\", \\\".\\\", \\\".\\\"], [\\\".\\\", \\\"Invocations\\\", \\\".\\\", \\\".\\\"], \
+             [\\\".\\\", \\\"Invocations\\\", \\\".\\\", \\\".\\\"], [\\\".\\\", \\\"Errors\\\", \\\".\\\", \\\".\\\"], \
              [\\\".\\\", \\\"Duration\\\", \\\".\\\", \\\".\\\"], [\\\".\\\", \\\"Errors\\\", \\\".\\\", \\\".\\\"]"),
     ];
     queries_look_for_lines_that_the_code_writes, "docs/logs.md",
@@ -104,8 +105,13 @@ fn the_dashboard_shows_every_alarm(template: &Template) {
 }
 
 fn the_dashboard_shows_the_limits_that_are_in_force(template: &Template) {
-    let stack = template.stack();
-    let widgets = widgets(&stack);
+    for (_, stack) in template.with_each_worker_timeout() {
+        assert_limits_are_shown(&stack);
+    }
+}
+
+fn assert_limits_are_shown(stack: &Stack) {
+    let widgets = widgets(stack);
     let threshold = |alarm| number(&stack.properties(alarm)["Threshold"]);
     let timeout = |function| 1000 * number(&stack.properties(function)["Timeout"]);
     let limits = [

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use shared::submission::LONGEST_TIMEOUT_SECONDS;
+use shared::submission::{LONGEST_TIMEOUT_SECONDS, Limits};
 use shared::sweep::PATIENCE;
 use shared::transition::LEASE_MARGIN;
+use shared_aws::settings::limits;
 
 use crate::invariant::Mutation::{Add, Remove, Set};
 use crate::invariant::invariants;
-use crate::stack::{Template, constant, file, number, plain, quoted_after, text};
+use crate::stack::{Template, constant, file, number, plain, quoted_after, text, texts};
 
 invariants! {
     each_function_runs_its_own_binary_on_the_runtime_of_binaries, "local/src/functions.rs",
@@ -38,8 +39,12 @@ invariants! {
     ];
     a_worker_outlives_the_lease_of_the_longest_attempt, "shared/src/submission.rs",
         "The longest jobs would be ended before their time, again and again.", [
-        Set("WorkerFunction/Properties/Timeout", "50"),
-        Set("WorkerFunction/Properties/Timeout", "55"),
+        Set("WorkerFunction/Properties/Timeout", "60"),
+        Set("Mappings/Worker/60/LongestAttempt", "'55'"),
+        Set("Mappings/Worker/300/LongestAttempt", "'300'"),
+        Set("Mappings/Worker/900/LongestAttempt", "'880'"),
+        Set("Parameters/WorkerTimeout/Default", "300"),
+        Set("ApiFunction/Properties/Environment/Variables/LONGEST_ATTEMPT_SECONDS", "50"),
     ];
     a_worker_has_the_memory_of_the_largest_picture, "functions/worker/src/image_thumbnail.rs",
         "A large picture would take the worker down, and nine other jobs with it.", [
@@ -69,6 +74,11 @@ invariants! {
     the_sweeper_has_time_for_its_messages, "functions/sweeper/src/lib.rs",
         "It would look at jobs until its end, and tell the queue of none.", [
         Set("SweeperFunction/Properties/Timeout", "15"),
+    ];
+    the_api_is_updated_after_all_that_works_on_what_it_accepts, "docs/upgrading.md",
+        "A new API would accept jobs that the old worker does not know.", [
+        Remove("ApiFunction/DependsOn"),
+        Remove("ApiFunction/DependsOn/0"),
     ];
     no_function_reserves_executions, "docs/operating.md",
         "An account limited to ten executions cannot reserve any, and the stack could not be made.", [
@@ -159,9 +169,18 @@ fn a_client_gets_the_functions_own_answer_however_late_it_is(template: &Template
 }
 
 fn a_worker_outlives_the_lease_of_the_longest_attempt(template: &Template) {
-    let lease = u64::from(LONGEST_TIMEOUT_SECONDS) + LEASE_MARGIN.as_secs();
-    let timeout = number(&template.stack().properties("WorkerFunction")["Timeout"]);
-    assert!(lease < timeout, "{lease} s, {timeout} s");
+    let mut longest = vec![];
+    for (timeout, stack) in template.with_each_worker_timeout() {
+        assert_eq!(number(&stack.properties("WorkerFunction")["Timeout"]), timeout);
+        let given = stack.variables("ApiFunction");
+        let attempt = limits(&|name| given.get(name).cloned()).expect("the API starts").longest_attempt_seconds;
+        let lease = u64::from(attempt) + LEASE_MARGIN.as_secs();
+        assert!(lease < timeout, "{attempt} s, and {timeout} s for all");
+        longest.push(attempt);
+    }
+    assert_eq!(longest.last(), Some(&LONGEST_TIMEOUT_SECONDS), "nobody asks for more than some deployment allows");
+    let by_default = template.stack().variables("ApiFunction")["LONGEST_ATTEMPT_SECONDS"].clone();
+    assert_eq!(by_default, Limits::default().longest_attempt_seconds.to_string());
 }
 
 fn a_worker_has_the_memory_of_the_largest_picture(template: &Template) {
@@ -204,6 +223,13 @@ fn the_sweeper_comes_as_often_as_its_reckoning_says(template: &Template) {
 fn the_sweeper_has_time_for_its_messages(template: &Template) {
     let sending = constant("functions/sweeper/src/lib.rs", "TIME_TO_SEND");
     assert!(number(&template.stack().properties("SweeperFunction")["Timeout"]) >= 2 * sending, "{sending} s");
+}
+
+fn the_api_is_updated_after_all_that_works_on_what_it_accepts(template: &Template) {
+    let stack = template.stack();
+    let before: BTreeSet<_> = texts(&stack.resources["ApiFunction"]["DependsOn"]).into_iter().collect();
+    let others: BTreeSet<_> = FUNCTIONS.iter().map(|(name, _)| *name).filter(|name| *name != "ApiFunction").collect();
+    assert_eq!(before, others);
 }
 
 fn no_function_reserves_executions(template: &Template) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::invariant::Mutation::{Add, Remove, Set, Swap};
 use crate::invariant::invariants;
-use crate::stack::{Template, fields, file, number, text};
+use crate::stack::{Template, fields, file, number, text, texts};
 
 invariants! {
     the_open_routes_are_those_that_the_apis_description_says_are_open, "functions/api/src/caller.rs",
@@ -40,6 +40,7 @@ invariants! {
         Remove("JwtAuthorizer/Properties/JwtConfiguration/Audience"),
         Set("JwtAuthorizer/Properties/IdentitySource", "[$request.querystring.token]"),
         Remove("JwtAuthorizer/Condition"),
+        Set("JwtAuthorizer/Properties/JwtConfiguration/Audience", "!Split [',', !Ref JwtAudience]"),
     ];
     every_request_reaches_the_function, "functions/api/src/lib.rs",
         "A route of the router would be answered 404 by the gateway.", [
@@ -69,6 +70,20 @@ invariants! {
         Set("HttpApiStage/Properties/DefaultRouteSettings/ThrottlingRateLimit", "10000"),
         Set("HttpApiStage/Properties/DefaultRouteSettings/ThrottlingBurstLimit", "500"),
         Remove("HttpApiStage/Properties/DefaultRouteSettings"),
+    ];
+    what_is_open_to_everybody_uses_up_no_request_of_those_who_may_call, "docs/operating.md",
+        "Whoever floods /health would hold up everybody; or the stack could not be made before its routes.", [
+        Remove("HttpApiStage/Properties/RouteSettings/GET ~1health"),
+        Set("HttpApiStage/Properties/RouteSettings/GET ~1docs/ThrottlingRateLimit", "1000"),
+        Remove("HttpApiStage/DependsOn/1"),
+    ];
+    a_line_of_the_access_log_is_json_of_the_gateways_own_values, "docs/logs.md",
+        "No query could read it.", [
+        Swap("HttpApiStage/Properties/AccessLogSettings", "$context.path", "$path"),
+        Swap("HttpApiStage/Properties/AccessLogSettings", "\\\"bytes\\\":", "\\\"bytes\\\" "),
+        Swap("HttpApiStage/Properties/AccessLogSettings", "AccessLogs", "ApiLogs"),
+        Remove("AccessLogs/Condition"),
+        Set("Conditions/LogsAccess", "!Equals [!Ref AccessLog, 'off']"),
     ];
     no_page_of_another_site_reads_answers, "docs/access.md",
         "Whoever has the API open in a browser would lend their rights to every site.", [
@@ -127,6 +142,8 @@ fn tokens_are_those_of_the_issuer_for_the_audience(template: &Template) {
     assert_eq!(authorizer["IdentitySource"], json!(["$request.header.Authorization"]));
     let expected = json!({ "Issuer": "https://issuer.example", "Audience": ["one", "other"] });
     assert_eq!(authorizer["JwtConfiguration"], expected);
+    let spaced = template.with(&[("JwtAudience", "one , other ")]);
+    assert_eq!(spaced.properties("JwtAuthorizer")["JwtConfiguration"]["Audience"], json!(["one", "other"]));
     let open = template.with(&[("AuthMode", "none"), ("JwtIssuer", ""), ("JwtAudience", "")]);
     assert!(open.all("AWS::ApiGatewayV2::Authorizer").is_empty(), "without an issuer it could not be made");
 }
@@ -170,6 +187,35 @@ fn a_flood_of_requests_is_held_up_where_the_manual_says(template: &Template) {
     assert_eq!(burst, 2 * rate);
     let words = format!("{},{:03} requests a second", rate / 1000, rate % 1000);
     assert!(file("docs/access.md").contains(&words), "docs/access.md does not say: {words}");
+}
+
+fn what_is_open_to_everybody_uses_up_no_request_of_those_who_may_call(template: &Template) {
+    let stack = template.stack();
+    let stage = stack.properties("HttpApiStage");
+    let all = number(&stage["DefaultRouteSettings"]["ThrottlingRateLimit"]);
+    let there_before = texts(&stack.resources["HttpApiStage"]["DependsOn"]);
+    for (name, route) in stack.all("AWS::ApiGatewayV2::Route") {
+        let key = text(&route["RouteKey"]);
+        if key != "$default" {
+            assert!(number(&stage["RouteSettings"][key]["ThrottlingRateLimit"]) < all / 10, "{key}");
+            assert!(there_before.contains(&name), "{name}: API Gateway knows no such route yet");
+        }
+    }
+}
+
+fn a_line_of_the_access_log_is_json_of_the_gateways_own_values(template: &Template) {
+    let stack = template.stack();
+    let settings = &stack.properties("HttpApiStage")["AccessLogSettings"];
+    assert_eq!(settings["DestinationArn"], "${AccessLogs.Arn}");
+    assert!(!stack.properties("AccessLogs")["RetentionInDays"].is_null());
+    let line: Value = serde_json::from_str(text(&settings["Format"])).expect("JSON");
+    for (name, value) in fields(&line) {
+        assert!(text(value).starts_with("$context."), "{name}");
+    }
+    assert_eq!(line["request_id"], "$context.requestId", "what a line is found by");
+    let without = template.with(&[("AccessLog", "off")]);
+    assert!(without.properties("AccessLogs").is_null());
+    assert!(without.properties("HttpApiStage")["AccessLogSettings"].is_null());
 }
 
 fn no_page_of_another_site_reads_answers(template: &Template) {

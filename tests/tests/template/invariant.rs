@@ -18,7 +18,8 @@ pub struct Invariant {
     pub mutations: &'static [Mutation],
 }
 
-/// A change of the template's text that is a fault. A path begins with a section of the template, or in its resources.
+/// A change of the template's text that is a fault. A path begins with a section of the template, or in its resources; a
+/// slash in a name is `~1`, as in JSON pointers.
 pub enum Mutation {
     /// Gives what is there another value, which is YAML.
     Set(&'static str, &'static str),
@@ -46,10 +47,10 @@ impl Mutation {
 
 const SECTIONS: [&str; 7] = ["Parameters", "Mappings", "Rules", "Conditions", "Globals", "Resources", "Outputs"];
 
-fn whole(path: &str) -> Vec<&str> {
-    let mut names: Vec<_> = path.split('/').collect();
-    if !SECTIONS.contains(&names[0]) {
-        names.insert(0, "Resources");
+fn whole(path: &str) -> Vec<String> {
+    let mut names: Vec<_> = path.split('/').map(|name| name.replace("~1", "/")).collect();
+    if !SECTIONS.contains(&names[0].as_str()) {
+        names.insert(0, "Resources".to_owned());
     }
     names
 }

@@ -145,6 +145,14 @@ fn the_manual_lists_every_invariant() {
     assert!(file("docs/template.md") == written, "not current: UPDATE_DOCUMENTS=1 cargo test --test template");
 }
 
+/// `sam local start-api` decides by the first resource of a kind that it knows, where it looks for an API.
+#[test]
+fn sam_local_finds_the_api() {
+    let template = file("template.yaml");
+    let place = |words: &str| template.find(words).expect(words);
+    assert!(place("\n  HttpApi:\n") < place("Type: AWS::Serverless::Function"));
+}
+
 /// `cargo lambda build` sets `-C panic=abort` unless the profile says otherwise, and a panic would then take the other
 /// jobs of its batch with it. <https://www.cargo-lambda.info/commands/build.html>
 #[test]

@@ -11,8 +11,11 @@ use crate::storage::waiting_job;
 invariants! {
     a_message_is_hidden_for_six_times_as_long_as_a_worker_may_take, "docs/operating.md",
         "A message would come again while its job runs, and its deliveries be used up.", [
-        Set("JobsQueue/Properties/VisibilityTimeout", "300"),
-        Set("JobsQueue/Properties/VisibilityTimeout", "43200"),
+        Set("JobsQueue/Properties/VisibilityTimeout", "360"),
+        Set("JobsQueue/Properties/VisibilityTimeout", "!FindInMap [Worker, !Ref WorkerTimeout, OldestMessage]"),
+        Set("Mappings/Worker/300/Visibility", "1500"),
+        Set("Mappings/Worker/900/Visibility", "900"),
+        Set("Parameters/WorkerTimeout/AllowedValues", "[60, 300, 600, 900]"),
     ];
     a_message_is_delivered_more_often_than_a_job_is_attempted, "shared/src/submission.rs",
         "A job would be dead before its last attempt.", [
@@ -107,13 +110,19 @@ invariants! {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html>
 const CONCURRENCIES: std::ops::RangeInclusive<u64> = 2..=1000;
 
+/// The longest that SQS hides a message, in seconds.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+const LONGEST_VISIBILITY: u64 = 12 * 60 * 60;
+
 /// The longest that SQS keeps a message, in seconds.
 const LONGEST_RETENTION: u64 = 14 * 86_400;
 
 fn a_message_is_hidden_for_six_times_as_long_as_a_worker_may_take(template: &Template) {
-    let stack = template.stack();
-    let timeout = number(&stack.properties("WorkerFunction")["Timeout"]);
-    assert_eq!(number(&stack.properties("JobsQueue")["VisibilityTimeout"]), 6 * timeout);
+    for (timeout, stack) in template.with_each_worker_timeout() {
+        let visibility = number(&stack.properties("JobsQueue")["VisibilityTimeout"]);
+        assert_eq!(visibility, 6 * timeout);
+        assert!(visibility <= LONGEST_VISIBILITY, "{timeout}");
+    }
 }
 
 fn a_message_is_delivered_more_often_than_a_job_is_attempted(template: &Template) {

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared_aws::settings::{
-    AuthMode, Lookup, Place, WorkerSettings, dead_letter_queue_url, idempotency_secret, jobs_per_minute,
+    AuthMode, Endpoints, Lookup, Place, WorkerSettings, dead_letter_queue_url, idempotency_secret, jobs_per_minute,
+    limits,
 };
 
 use crate::functions::FUNCTIONS;
@@ -58,6 +59,7 @@ invariants! {
         Set("SweeperFunction/Properties/Environment/Variables/DEAD_LETTER_QUEUE_URL", "!Ref EventsFailures"),
         Set("EventsFunction/Properties/Environment/Variables/EVENTS_TOPIC_ARN", "!Ref AlarmTopic"),
         Set("Globals/Function/Environment/Variables/TABLE_NAME", "jobs"),
+        Swap("Globals/Function/Environment/Variables/TABLE_NAME", "[1, {", "[0, {"),
         Swap("WorkerFunction/Properties/Environment/Variables/OUTPUT_URL", "/output", "/files"),
     ];
     an_idempotency_secret_is_there_unless_somebody_gives_one, "shared/aws/src/settings.rs",
@@ -71,6 +73,11 @@ invariants! {
         Remove("Parameters/MailFrom/AllowedPattern"),
         Add("Parameters/Colour", "{ Type: String, Description: Nothing., AllowedValues: [red], Default: red }"),
         Remove("WorkerFunction/Properties/Environment/Variables/RETRY_BASE_SECONDS"),
+    ];
+    the_address_of_a_local_aws_reaches_functions_as_it_is, "shared/aws/src/settings.rs",
+        "`sam local` passes what it cannot resolve as an empty value, and the function would call AWS itself.", [
+        Set("Globals/Function/Environment/Variables/ENDPOINT_URL", "!If [IsMonitored, !Ref EndpointUrl, '']"),
+        Set("Parameters/EndpointUrl/Default", "http://localhost:4566"),
     ];
     what_is_secret_is_shown_nowhere, "shared/aws/src/settings.rs",
         "Whoever may look at the stack would see it.", [
@@ -97,7 +104,9 @@ invariants! {
 }
 
 /// What reads variables, by the words in a function's `main.rs` that call it.
-const READERS: [(&str, fn(Lookup<'_>)); 6] = [
+const READERS: [(&str, fn(Lookup<'_>)); 8] = [
+    ("clients::sdk_config(", |lookup| drop(Endpoints::read(lookup))),
+    ("limits(&", |lookup| drop(limits(lookup))),
     ("ports::ports(", |lookup| drop(Place::read(lookup))),
     ("ports::dead_letters(", |lookup| drop(dead_letter_queue_url(lookup))),
     ("AuthMode::read(", |lookup| drop(AuthMode::read(lookup))),
@@ -106,13 +115,17 @@ const READERS: [(&str, fn(Lookup<'_>)); 6] = [
     ("WorkerSettings::read(", |lookup| drop(WorkerSettings::read(lookup))),
 ];
 
-/// What is set on one machine only, or by Lambda itself.
-const NOT_OURS: [&str; 3] = ["AWS_LAMBDA_FUNCTION_NAME", "KILL_POINTS", "LOG_DIR"];
+/// What is set on one machine only. So is what begins with `AWS_`, unless Lambda sets it.
+const NOT_OURS: [&str; 2] = ["KILL_POINTS", "LOG_DIR"];
+
+fn is_ours(name: &str) -> bool {
+    !NOT_OURS.contains(&name) && !name.starts_with("AWS_")
+}
 
 /// The names of variables that stand in this code as arguments of what looks them up.
 fn looked_up_in(code: &str) -> BTreeSet<String> {
     let ways = ["lookup(\"", "environment(\"", "required(lookup, \"", "optional(lookup, \""];
-    ways.iter().flat_map(|way| quoted_after(code, way)).filter(|name| !NOT_OURS.contains(&name.as_str())).collect()
+    ways.iter().flat_map(|way| quoted_after(code, way)).filter(|name| is_ours(name)).collect()
 }
 
 /// The variables that this function reads: all that its readers ask for when everything is set.
@@ -123,7 +136,9 @@ fn read_by(binary: &str) -> BTreeSet<String> {
     for (_, read) in READERS.iter().filter(|(words, _)| main.contains(words)) {
         let asked = RefCell::new(BTreeSet::new());
         read(&|name: &str| {
-            asked.borrow_mut().insert(name.to_owned());
+            if is_ours(name) {
+                asked.borrow_mut().insert(name.to_owned());
+            }
             VALUES.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         });
         names.extend(asked.into_inner());
@@ -169,10 +184,14 @@ fn a_setting_has_on_aws_the_parameter_that_it_has_on_a_machine(template: &Templa
     let code = file("local/src/environment.rs");
     let (_, table) = code.split_once("const SETTINGS").expect("a table of settings");
     let (table, _) = table.split_once("];").expect("its end");
+    let read: BTreeSet<_> = FUNCTIONS.iter().flat_map(|(_, binary)| read_by(binary)).collect();
     let mut settings = 0;
     for line in table.lines().filter(|line| line.trim_start().starts_with("(\"")) {
         let mut words = line.split('"').skip(1).step_by(2);
         let (variable, parameter) = words.next().zip(words.next()).expect("a variable and a parameter");
+        if !read.contains(variable) {
+            continue; // it is the template's own
+        }
         let stack = template.with(&[(parameter, "marker")]);
         let values: Vec<_> = FUNCTIONS.iter().filter_map(|(name, _)| stack.variables(name).remove(variable)).collect();
         assert!(!values.is_empty() && values.iter().all(|value| value == "marker"), "{variable}: {values:?}");
@@ -201,6 +220,7 @@ fn what_nobody_says_is_what_the_code_takes_for_said(template: &Template) {
     let only_mode = |name: &str| (name == "AUTH_MODE").then(|| "jwt".to_owned());
     assert_eq!(AuthMode::read(&lookup), AuthMode::read(&only_mode));
     assert_eq!(jobs_per_minute(&lookup), jobs_per_minute(&|_| None));
+    assert_eq!(limits(&lookup), limits(&|_| None));
     assert_eq!([given["LOG_LEVEL"].as_str(), given["LOG_FORMAT"].as_str()], ["info", "json"]);
 }
 
@@ -236,6 +256,9 @@ fn each_value_that_a_parameter_may_have_is_one_that_the_code_takes(template: &Te
 }
 
 fn the_variables_name_what_the_stack_made(template: &Template) {
+    let restored = "arn:aws:dynamodb:eu-central-1:123456789012:table/restored";
+    let restored = template.with(&[("ExistingTableArn", restored), ("ExistingTableStreamArn", "stream")]);
+    assert_eq!(restored.variables("WorkerFunction")["TABLE_NAME"], "restored");
     let stack = template.stack();
     let expected: BTreeMap<_, _> = [
         ("TABLE_NAME", "${JobsTable}"),
@@ -270,6 +293,14 @@ fn every_parameter_is_used_says_what_it_is_and_takes_not_just_anything(template:
         let limits = ["AllowedValues", "AllowedPattern", "MinValue", "MinLength", "MaxLength"];
         assert!(limits.iter().any(|limit| !parameter[*limit].is_null()), "{name} takes anything");
     }
+}
+
+fn the_address_of_a_local_aws_reaches_functions_as_it_is(template: &Template) {
+    for (name, _) in FUNCTIONS {
+        let variables = &template.0["Resources"][name]["Properties"]["Environment"]["Variables"];
+        assert_eq!(variables["ENDPOINT_URL"], serde_json::json!({ "Ref": "EndpointUrl" }), "{name}");
+    }
+    assert_eq!(template.0["Parameters"]["EndpointUrl"]["Default"], "", "AWS itself");
 }
 
 fn what_is_secret_is_shown_nowhere(template: &Template) {

@@ -38,6 +38,14 @@ impl Template {
         values.map(|value| self.with(&[(parameter, &value)])).collect()
     }
 
+    /// The stacks of workers that live as long as they may, and how long that is, in seconds; the default first.
+    pub fn with_each_worker_timeout(&self) -> Vec<(u64, Stack)> {
+        let stacks = self.with_each("WorkerTimeout").into_iter();
+        let stacks: Vec<_> = stacks.map(|stack| (number(stack.parameter("WorkerTimeout")), stack)).collect();
+        assert!(stacks.len() > 1, "there is one time, and none to choose");
+        stacks
+    }
+
     /// Its parameters by name.
     pub fn parameters(&self) -> impl Iterator<Item = (&String, &Value)> {
         fields(&self.0["Parameters"])

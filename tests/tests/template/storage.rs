@@ -12,9 +12,9 @@ use shared::time::Timestamp;
 use shared::transition::{Change, transition};
 use shared_aws::dynamodb::stream::image_of;
 
-use crate::invariant::Mutation::{Add, Remove, Set};
+use crate::invariant::Mutation::{Add, Remove, Set, Swap};
 use crate::invariant::invariants;
-use crate::stack::{Template, code_below, file, list, number, quoted_after, text};
+use crate::stack::{Template, code_below, file, list, number, quoted_after, text, texts, under};
 
 invariants! {
     items_are_forgotten_by_the_attribute_that_the_store_writes, "shared/aws/src/dynamodb/item.rs",
@@ -78,6 +78,20 @@ invariants! {
         "A fixed capacity costs while nothing happens, and throttles when much does.", [
         Set("JobsTable/Properties/BillingMode", "PROVISIONED"),
         Add("JobsTable/Properties/ProvisionedThroughput", "{ ReadCapacityUnits: 5, WriteCapacityUnits: 5 }"),
+    ];
+    the_table_can_be_protected_and_is_not_by_itself, "docs/operating.md",
+        "A first deployment that fails could not be undone; or a deletion by mistake would not be refused.", [
+        Set("JobsTable/Properties/DeletionProtectionEnabled", "true"),
+        Remove("JobsTable/Properties/DeletionProtectionEnabled"),
+    ];
+    a_table_that_is_given_takes_the_place_of_the_stacks_own_everywhere, "docs/backup.md",
+        "Functions would go on with the table that was to be replaced, or may do nothing with the other.", [
+        Remove("JobsTable/Condition"),
+        Set("SweeperRole/Properties/Policies/0/PolicyDocument/Statement/1/Resource", "!GetAtt JobsTable.Arn"),
+        Set("EventsFunction/Properties/Events/Changes/Properties/Stream", "!GetAtt JobsTable.StreamArn"),
+        Set("Outputs/TableName/Value", "!Ref JobsTable"),
+        Swap("ApiRole/Properties/Policies/0/PolicyDocument/Statement/1", "ExistingTableArn", "ExistingTableStreamArn"),
+        Remove("Rules/AnExistingTableHasAStream"),
     ];
     unfinished_uploads_are_removed_and_finished_files_are_not, "shared/aws/src/s3.rs",
         "Parts of files that no job finishes would be paid for for ever, and nobody would see them.", [
@@ -216,6 +230,29 @@ fn the_table_takes_what_comes(template: &Template) {
     let table = stack.properties("JobsTable");
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
     assert!(table["ProvisionedThroughput"].is_null());
+}
+
+fn the_table_can_be_protected_and_is_not_by_itself(template: &Template) {
+    for (given, protected) in [(None, false), (Some("off"), false), (Some("on"), true)] {
+        let given: Vec<_> = given.into_iter().map(|value| ("DeletionProtection", value)).collect();
+        assert_eq!(template.with(&given).properties("JobsTable")["DeletionProtectionEnabled"], protected, "{given:?}");
+    }
+}
+
+fn a_table_that_is_given_takes_the_place_of_the_stacks_own_everywhere(template: &Template) {
+    let (table, stream) = ("arn:aws:dynamodb:r:1:table/restored", "arn:aws:dynamodb:r:1:table/restored/stream/1");
+    let stack = template.with(&[("ExistingTableArn", table), ("ExistingTableStreamArn", stream)]);
+    let made = stack.resources.to_string() + &stack.outputs.to_string();
+    assert!(!made.contains("JobsTable"), "the stack's own table is not there to be named");
+    assert_eq!(stack.properties("EventsFunctionChanges")["EventSourceArn"], stream);
+    for role in ["ApiRole", "WorkerRole", "SweeperRole", "EventsRole"] {
+        for resource in under("Resource", stack.properties(role)).into_iter().flat_map(texts) {
+            let is_of_table =
+                resource == table || resource == stream || resource.starts_with(&format!("{table}/index/"));
+            assert!(is_of_table || !resource.contains(":dynamodb:"), "{role}: {resource}");
+        }
+    }
+    assert!(template.0["Rules"]["AnExistingTableHasAStream"].is_object());
 }
 
 fn unfinished_uploads_are_removed_and_finished_files_are_not(template: &Template) {
