@@ -6,4 +6,5 @@ mod events;
 mod fixtures;
 mod foreign;
 mod jobs;
+mod rights;
 mod streams;
