@@ -42,6 +42,18 @@ pub fn target_dir() -> PathBuf {
     profile.parent().expect("a target folder").to_owned()
 }
 
+/// A folder with functions that somebody has built, as `sam build` does, if `DRAY_FUNCTIONS` names one: the tests are about
+/// those then, and not about a debug build. A relative name is one in this repository.
+pub fn functions() -> Option<PathBuf> {
+    let folder = std::env::var_os("DRAY_FUNCTIONS").filter(|folder| !folder.is_empty())?;
+    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder))
+}
+
+/// How the tests run a stack that keeps its data in `data_dir`: with the functions that they are about.
+pub fn options(data_dir: PathBuf) -> Options {
+    Options { port: 0, data_dir, functions: functions(), allow_host: vec![], detour: None }
+}
+
 /// The system. The first to ask waits until it is up.
 pub fn system() -> &'static System {
     static SYSTEM: OnceLock<System> = OnceLock::new();
@@ -72,7 +84,7 @@ pub async fn start(name: &str) -> (System, Stack) {
         .with("MAIL_URL", format!("smtp://127.0.0.1:{}", mail.port))
         .with("RETRY_BASE_SECONDS", "1")
         .with("WEBHOOK_SECRET", WEBHOOK_SECRET);
-    let options = Options { port: 0, data_dir: folder.join("data"), allow_host: vec![], detour: None };
+    let options = options(folder.join("data"));
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let say = |line: &str| eprintln!("{line}");
     let stack = Stack::start(&options, environment, listener, &say).await.expect("the stack starts");

@@ -16,7 +16,7 @@ mod output;
 mod pause;
 mod product_processing;
 mod push_notification;
-#[cfg(debug_assertions)]
+#[cfg(feature = "rehearsal")]
 mod rehearsal;
 mod report_generation;
 mod spreadsheet;
