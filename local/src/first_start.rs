@@ -52,11 +52,11 @@ pub async fn check(engine_url: &str, outputs: &BTreeMap<String, String>, wrong: 
             dead.entry(error.own_words().to_owned()).or_default().push(name);
         }
     }
-    told.extend(dead.iter().map(|(words, names)| format!("{} does not start: {words}", names.join(", "))));
+    told.extend(dead.iter().map(|(words, names)| format!("{}: {words}", names.join(", "))));
     if told.is_empty() {
         return Ok(());
     }
-    bail!("not every function can be started as it is set up\n  {}", told.join("\n  "))
+    bail!("not every function starts as it is set up\n  {}", told.join("\n  "))
 }
 
 impl FunctionError {

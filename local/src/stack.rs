@@ -148,6 +148,7 @@ async fn deploy_what_fits(
     mut environment: Environment,
     working_dir: &Path,
 ) -> anyhow::Result<(BTreeMap<String, String>, Vec<String>)> {
+    cloudformation::upload(engine_url, functions).await?;
     let mut refused = vec![];
     loop {
         let parameters = environment.parameters(working_dir);

@@ -13,6 +13,7 @@ use local::{Environment, Options, Stack};
 use reqwest::Client;
 use serde_json::Value;
 use shared_aws::dynamodb::DynamoStore;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::smtp::SmtpServer;
 use crate::table::Meter;
@@ -147,14 +148,35 @@ impl System {
         self.outputs.get(name).unwrap_or_else(|| panic!("template.yaml has no output {name}"))
     }
 
+    /// Whether there are jobs of the type `rehearsal`, which do as they are told: not where functions are as they are
+    /// deployed. If not, says that a test is skipped.
+    pub async fn can_rehearse(&self) -> bool {
+        let (_, _, answer) = self.post("/jobs", &[], r#"{"type":"rehearsal","payload":{"rows":-1}}"#).await;
+        let can = answer["field"] != "type";
+        if !can {
+            eprintln!("skipped: these functions do not have the job type rehearsal");
+        }
+        can
+    }
+
+    /// Held by whoever kills workers, and by whoever would notice.
+    pub async fn workers(&self) -> MutexGuard<'static, ()> {
+        static WORKERS: Mutex<()> = Mutex::const_new(());
+        WORKERS.lock().await
+    }
+
     /// Gives a function an event, as `sam local invoke` does. Gives its answer.
     pub async fn invoke(&self, function: &str, event: Vec<u8>) -> Value {
+        self.try_invoke(function, event).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, or else what Lambda says of a function that has failed.
+    pub async fn try_invoke(&self, function: &str, event: Vec<u8>) -> Result<Value, Value> {
         let path = format!("{}/2015-03-31/functions/{}/invocations", self.aws_url, self.output(function));
         let answer = Client::new().post(path).body(event).send().await.expect("the engine answers");
         let failed = answer.headers().contains_key("x-amz-function-error");
         let body = answer.json().await.expect("JSON");
-        assert!(!failed, "{body}");
-        body
+        if failed { Err(body) } else { Ok(body) }
     }
 
     /// The store that the functions use.

@@ -97,7 +97,8 @@ async fn sqs_job() {
 async fn sqs_mixed_batch() {
     let system = system();
     let good = store(system, "01938e5c-7a00-7000-8000-000000000002", CSV).await;
-    let failing = r#"{"type":"rehearsal","payload":{"attempts":["give_up"]}}"#;
+    // There is no push gateway.
+    let failing = r#"{"type":"push-notification","payload":{"to":"device-1","title":"Paid","body":"Thank you"}}"#;
     let failing = store(system, "01938e5c-7a00-7000-8000-000000000003", failing).await;
     let answer = system.invoke("WorkerFunctionName", fixture("sqs-mixed-batch.json")).await;
     let mut returned: Vec<_> = answer["batchItemFailures"].as_array().expect("a list").clone();

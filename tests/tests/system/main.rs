@@ -2,7 +2,9 @@
 
 mod counts;
 mod events;
+mod faults;
 mod fixtures;
 mod foreign;
 mod jobs;
+mod starting;
 mod streams;
