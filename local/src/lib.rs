@@ -63,9 +63,9 @@ impl CommandLine {
 /// An option of the stack where there is a command, or the other way round.
 fn misplaced(matches: &ArgMatches) -> Option<String> {
     let (others, whose) = if matches.subcommand_name().is_some() {
-        (["port", "data_dir", "functions", "allow_host"], "before a command: it is for running the stack")
+        (vec!["port", "data_dir", "functions", "allow_host"], "before a command: it is for running the stack")
     } else {
-        (["url", "token", "json"], "without a command: it is for commands alone")
+        (vec!["url", "token", "json"], "without a command: it is for commands alone")
     };
     let given = others.into_iter().find(|name| matches.value_source(name) == Some(ValueSource::CommandLine))?;
     Some(format!("--{} cannot stand {whose}", given.replace('_', "-")))

@@ -50,8 +50,9 @@ pub fn routes(started_at: Timestamp) -> Router<Arc<Api>> {
 
 /// Check whether the deployment is well
 ///
-/// 503 if the table or a queue cannot be reached; it says which. `stalled` if jobs wait and no worker starts any. The answer comes within 2 s. Figures are over all tenants,
-/// and only in an API that lets everybody in: others have them in `/metrics`.
+/// 503 if the table or a queue cannot be reached; it says which. `stalled` if jobs wait and no worker starts any. The answer
+/// comes within 2 s. Figures are over all tenants, and only in an API that lets everybody in: others have them in
+/// `/metrics`.
 #[utoipa::path(get, path = "/health", tag = "service", operation_id = "getHealth",
     responses((status = 200, description = "All can be reached", body = Health),
               (status = 503, description = "Something cannot be reached", body = HealthProblem, content_type = "application/problem+json")))]

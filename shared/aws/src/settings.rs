@@ -53,7 +53,11 @@ pub struct Reading(Vec<SettingError>);
 impl Reading {
     /// The setting, if it fits.
     pub fn take<T>(&mut self, setting: Result<T, impl Into<SettingErrors>>) -> Option<T> {
-        setting.map_err(|errors| self.0.extend(errors.into().0)).ok()
+        let noted = setting.map_err(|errors| {
+            let errors: SettingErrors = errors.into();
+            self.0.extend(errors.0);
+        });
+        noted.ok()
     }
 
     /// What `settings` makes of those that were taken, unless something is wrong with one of them.

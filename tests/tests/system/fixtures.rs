@@ -63,6 +63,23 @@ async fn api_get() {
     insta::assert_json_snapshot!(body);
 }
 
+/// Where nobody asks who calls, a token does no harm.
+#[tokio::test]
+async fn api_jwt() {
+    let answer = system().invoke("ApiFunctionName", fixture("api-jwt.json")).await;
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    assert!(body_of(&answer)["jobs"].as_array().is_some_and(|jobs| jobs.len() <= 5), "{answer}");
+}
+
+#[test]
+fn every_event_is_given_to_its_function() {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../events")).expect("the folder");
+    for event in folder {
+        let name = event.expect("an event").file_name().to_string_lossy().into_owned();
+        assert!(include_str!("fixtures.rs").contains(&format!("\"{name}\"")), "{name} is given to nobody here");
+    }
+}
+
 #[tokio::test]
 async fn api_batch() {
     let answer = system().invoke("ApiFunctionName", fixture("api-batch.json")).await;
