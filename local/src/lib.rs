@@ -62,12 +62,12 @@ impl CommandLine {
 
 /// An option of the stack where there is a command, or the other way round.
 fn misplaced(matches: &ArgMatches) -> Option<String> {
-    let (others, whose) = if matches.subcommand_name().is_some() {
-        (vec!["port", "data_dir", "functions", "allow_host"], "before a command: it is for running the stack")
+    let (others, whose): (&[&str], &str) = if matches.subcommand_name().is_some() {
+        (&["port", "data_dir", "functions", "allow_host"], "before a command: it is for running the stack")
     } else {
-        (vec!["url", "token", "json"], "without a command: it is for commands alone")
+        (&["url", "token", "json"], "without a command: it is for commands alone")
     };
-    let given = others.into_iter().find(|name| matches.value_source(name) == Some(ValueSource::CommandLine))?;
+    let given = others.iter().find(|name| matches.value_source(name) == Some(ValueSource::CommandLine))?;
     Some(format!("--{} cannot stand {whose}", given.replace('_', "-")))
 }
 

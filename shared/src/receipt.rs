@@ -414,6 +414,8 @@ impl<'a> Reckoning<'a> {
                 self.deliveries = 0;
                 self.announce(*not_before, *at);
             }
+            // What it cost, only the build knows that wrote it.
+            Event::Unknown(_) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::event::Event;
 use crate::id::{JobId, Tenant};
 use crate::invalid::{InvalidField, read_fields};
-use crate::job::{Fingerprint, Job, State, Tag};
+use crate::job::{FORMAT, Fingerprint, Job, State, Tag};
 use crate::job_type::JobType;
 use crate::json::{Json, NotReadable, Whole, check_readable, null_is_absent};
 use crate::payloads::webhook_delivery::receiver_url;
@@ -254,6 +254,8 @@ impl Submission {
             duplicate_of: self.duplicate_of,
             checkpoint: None,
             progress: None,
+            held_back: None,
+            format: FORMAT,
             history: vec![Event::Accepted { at: now, not_before: Some(not_before).filter(|time| *time > now) }],
         }
     }

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use shared::event::Event;
 use shared::id::JobId;
-use shared::job::{Job, State as JobState, Status};
+use shared::job::{FORMAT, HeldBack, Job, State as JobState, Status};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -59,6 +59,10 @@ enum Reason {
     Queued,
     /// It waits for a worker to go on.
     Continuing,
+    /// No worker that came upon it can run it.
+    HeldBack,
+    /// A newer version of Dray wrote it: it waits for a worker of that version.
+    NewerVersion,
     /// An attempt is running.
     Running,
     /// Its worker died, and nobody has noticed yet.
@@ -93,7 +97,7 @@ pub async fn why(
             api.queue.waiting().await.ok()
         }
         Reason::Paused | Reason::Delayed | Reason::Backoff | Reason::Running => None,
-        Reason::WorkerDied | Reason::Expired | Reason::Ended => None,
+        Reason::WorkerDied | Reason::HeldBack | Reason::NewerVersion | Reason::Expired | Reason::Ended => None,
     };
     Ok(Json(JobExplanation { job_id: job.id, status: job.status(), reason, detail, until, waiting_messages }))
 }
@@ -112,12 +116,22 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
             let detail = format!("attempt {attempts} of {max_attempts} is running, and has it to itself until then");
             (Reason::Running, detail, Some(lease_until))
         }
-        JobState::Processing { .. } => {
+        _ if job.format > FORMAT => {
             let detail = format!(
-                "attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it"
+                "a newer version of Dray wrote it, in format {}, and this one knows {FORMAT}: it waits for that version",
+                job.format
             );
-            (Reason::WorkerDied, detail, None)
+            (Reason::NewerVersion, detail, None)
         }
+        JobState::Processing { .. } => match &job.held_back {
+            Some(held_back) => self::held_back(held_back),
+            None => {
+                let detail = format!(
+                    "attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it"
+                );
+                (Reason::WorkerDied, detail, None)
+            }
+        },
         JobState::Pending { .. } if shared::transition::has_expired(job, now) => {
             (Reason::Expired, "it expired before it could be started, and will be cancelled".to_owned(), None)
         }
@@ -131,12 +145,18 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
             }
             Some(_) | None => (Reason::Delayed, "it is to be started then".to_owned(), Some(not_before)),
         },
-        JobState::Pending { resumes: true, .. } => {
-            let detail = format!("attempt {attempts} of {max_attempts} goes on as soon as a worker is free");
-            (Reason::Continuing, detail, None)
-        }
-        JobState::Pending { resumes: false, .. } => {
-            (Reason::Queued, "it is ready, and starts as soon as a worker is free".to_owned(), None)
-        }
+        JobState::Pending { resumes, .. } => match &job.held_back {
+            Some(held_back) => self::held_back(held_back),
+            None if resumes => {
+                let detail = format!("attempt {attempts} of {max_attempts} goes on as soon as a worker is free");
+                (Reason::Continuing, detail, None)
+            }
+            None => (Reason::Queued, "it is ready, and starts as soon as a worker is free".to_owned(), None),
+        },
     }
+}
+
+fn held_back(by: &HeldBack) -> (Reason, String, Option<Timestamp>) {
+    let detail = format!("no worker can run it: {}; if none comes that can, it fails then", by.reason);
+    (Reason::HeldBack, detail, Some(by.until()))
 }

@@ -108,7 +108,7 @@ impl Events {
                 // From an earlier try. If that died before it could announce it, the sweeper does at the job's own due.
                 Ok(Inserted::AlreadyThere(_)) => {}
                 // Something is there under its id, and trying again would find it again.
-                Err(error @ StoreError::Unreadable(..)) => {
+                Err(error @ (StoreError::Unreadable(..) | StoreError::Newer(..))) => {
                     about(job).in_scope(|| tracing::error!(error = %Chain(&error), "callback.refused"));
                 }
                 Err(error) => {

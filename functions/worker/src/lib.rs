@@ -35,7 +35,7 @@ use shared_aws::system::TIME_TO_ANSWER;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::attempt::{Delivery, Verdict};
+use crate::attempt::{Delivery, Shift, Verdict};
 pub use crate::context::Context;
 pub use crate::job_error::JobError;
 pub use crate::mail::Mailer;
@@ -87,7 +87,8 @@ impl Worker {
         event: SqsEvent,
         time_left: Duration,
     ) -> Result<SqsBatchResponse, lambda_runtime::Error> {
-        let ends_at = Instant::now() + time_left.saturating_sub(TIME_TO_ANSWER);
+        let length = time_left.saturating_sub(TIME_TO_ANSWER);
+        let shift = Shift { length, ends_at: Instant::now() + length };
 
         let mut tasks = JoinSet::new();
         let mut unfinished = vec![];
@@ -96,7 +97,7 @@ impl Worker {
             let message_id = record.message_id.clone();
             let delivery = Delivery::from(record);
             let task = tasks.spawn(async move {
-                tokio::time::timeout_at(ends_at, attempt::work_on(&worker, &delivery, ends_at)).await
+                tokio::time::timeout_at(shift.ends_at, attempt::work_on(&worker, &delivery, shift)).await
             });
             unfinished.push((task.id(), message_id));
         }

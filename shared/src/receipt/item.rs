@@ -1,6 +1,6 @@
 //! How large a job's item in the table is, and was at each point of its history.
 
-use crate::event::{Event, LAPSED};
+use crate::event::{Event, LAPSED, UnknownEvent};
 use crate::job::{Job, Progress, State, Status, Tag};
 use crate::time::Timestamp;
 
@@ -74,7 +74,7 @@ impl<'a> Item<'a> {
         self.resumes = event.leaves_resuming(self.resumes);
         self.cancel_requested = matches!(event, Event::CancelRequested { .. });
         match event {
-            Event::Accepted { .. } | Event::CancelRequested { .. } | Event::Rescheduled { .. } => {}
+            Event::Accepted { .. } | Event::CancelRequested { .. } | Event::Rescheduled { .. } | Event::Unknown(_) => {}
             Event::Started { .. } => {
                 self.status = Status::Processing;
                 (self.has_started, self.has_token) = (true, true);
@@ -176,6 +176,8 @@ fn event_bytes(event: &Event) -> usize {
         Event::Lapsed { .. } => ("lapsed", None, false),
         Event::Rescheduled { .. } => ("rescheduled", None, true),
         Event::Redriven { .. } => ("redriven", None, true),
+        // Its content is left out: a newer build's receipts count it.
+        Event::Unknown(UnknownEvent { event, .. }) => (event.as_str(), None, false),
     };
     let error = error.map_or(0, |error| field_bytes("error", error.len()));
     let not_before = if has_not_before { field_bytes("not_before", MILLISECONDS) } else { 0 };
