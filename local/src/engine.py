@@ -14,6 +14,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler
 
+import hypercorn.asyncio
 from ministack import app as gateway
 from ministack.services import dynamodb, lambda_svc
 
@@ -112,6 +113,7 @@ dynamodb._execute_transaction = recorded(dynamodb._execute_transaction)
 # `Sec-Fetch-Site`, which is `none` for an address that a person has typed. What a page reaches under a name of its own
 # that leads here (DNS rebinding) is known by its `Host`. Names below `localhost` lead nowhere else, and are S3's buckets.
 OUR_HOST = re.compile(r"(127\.0\.0\.1|\[::1\]|([a-z0-9.-]+\.)?localhost)(:\d+)?", re.IGNORECASE)
+ALSO_AT = os.environ.get("ALSO_LISTEN_AT")  # address:port
 REFUSAL = "The local AWS takes no requests from web pages, and none for another host than this machine."
 
 
@@ -119,7 +121,7 @@ def is_foreign(headers):
     headers = [(name.lower(), value) for name, value in headers]
     hosts = [value for name, value in headers if name == "host"]
     of_a_page = any(name == "origin" or (name == "sec-fetch-site" and value != "none") for name, value in headers)
-    return of_a_page or not hosts or not all(OUR_HOST.fullmatch(host) for host in hosts)
+    return of_a_page or not hosts or not all(OUR_HOST.fullmatch(host) or host == ALSO_AT for host in hosts)
 
 
 serve = gateway.app
@@ -161,6 +163,17 @@ def parse_request_of_program(handler):
 
 
 BaseHTTPRequestHandler.parse_request = parse_request_of_program
+
+# The engine listens at one address. Containers come to another one, if they may; the functions' own ports stay as they are.
+listen = hypercorn.asyncio.serve
+
+
+def listen_there_too(app, config):
+    config.bind = [*config.bind, *filter(None, [ALSO_AT])]
+    return listen(app, config)
+
+
+hypercorn.asyncio.serve = listen_there_too
 
 GRACE_SECONDS = 10
 

@@ -83,7 +83,8 @@ fn absolute(value: &str, working_dir: &Path) -> String {
     }
 }
 
-fn architecture() -> &'static str {
+/// The instruction set of this machine, as the template calls it.
+pub fn architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
 

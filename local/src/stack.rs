@@ -14,7 +14,7 @@ use crate::engine::{self, Engine, Folders};
 use crate::environment::Environment;
 use crate::follow::follow;
 use crate::foreign::Guard;
-use crate::{Options, aws_env, cloudformation, first_start, functions, proxy};
+use crate::{Options, aws_env, cloudformation, first_start, functions, proxy, sam};
 
 /// A running stack. Dropped, it ends at once, and what happened since its start may be forgotten; [`Stack::stop`] keeps it.
 pub struct Stack {
@@ -56,7 +56,8 @@ impl Stack {
         let packages = engine::install(&built.target_dir, report).await?;
         report("starting the local AWS");
         let detour = options.detour.as_ref();
-        let engine = Engine::start(&packages, &folders, detour.map(|detour| detour.url.as_str())).await?;
+        let detour_url = detour.map(|detour| detour.url.as_str());
+        let engine = Engine::start_also_at(options.bind, &packages, &folders, detour_url).await?;
         if let Some(detour) = detour {
             detour.leads_to.get_or_init(|| engine.url().to_owned());
         }
@@ -68,15 +69,24 @@ impl Stack {
         report("starting each function once");
         first_start::check(engine.url(), &outputs, refused).await?;
 
-        let url = format!("http://{}", listener.local_addr().context("the API has no address")?);
+        let address = listener.local_addr().context("the API has no address")?;
+        let url = format!("http://{address}");
         aws_env::write(&folders.data_dir, engine.url(), &url, &outputs)?;
+        sam::write(&folders.data_dir, engine.url(), engine.other_url().as_deref(), &outputs).await?;
         let api_url = api_url(engine.url(), &outputs)?;
-        let guard = Guard::new(options.allow_host.clone());
+        let guard = Guard::new(options.allow_host.clone(), options.bind);
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let ended = proxy::serve(listener, api_url, guard).await;
-            anyhow::anyhow!("the API is no longer served ({ended:?})")
-        });
+        let mut listeners = vec![listener];
+        if let Some(also_at) = options.bind {
+            listeners.push(crate::bind(also_at, address.port()).await?);
+        }
+        for listener in listeners {
+            let (api_url, guard) = (api_url.clone(), guard.clone());
+            tasks.spawn(async move {
+                let ended = proxy::serve(listener, api_url, guard).await;
+                anyhow::anyhow!("the API is no longer served ({ended:?})")
+            });
+        }
         let tell = report.clone();
         let logs = folders.logs;
         tasks.spawn(async move {
@@ -96,6 +106,11 @@ impl Stack {
     /// Where the local AWS is.
     pub fn aws_url(&self) -> &str {
         self.engine.url()
+    }
+
+    /// Where containers reach the local AWS, if they do.
+    pub fn aws_url_for_containers(&self) -> Option<String> {
+        self.engine.other_url()
     }
 
     /// The outputs of the template by name: `QueueUrl`, say.

@@ -4,6 +4,7 @@
 //! does, the stack's engine and the mail server notice and end too. A test that wants a system to itself holds its stack.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -32,6 +33,9 @@ pub struct System {
     pub outputs: BTreeMap<String, String>,
 }
 
+/// Where the system listens besides 127.0.0.1, as it would for containers: this machine's own too.
+pub const OTHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
 /// What the system signs webhooks with.
 pub const WEBHOOK_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
@@ -52,7 +56,7 @@ pub fn functions() -> Option<PathBuf> {
 
 /// How the tests run a stack that keeps its data in `data_dir`: with the functions that they are about.
 pub fn options(data_dir: PathBuf) -> Options {
-    Options { port: 0, data_dir, functions: functions(), allow_host: vec![], detour: None }
+    Options { port: 0, data_dir, functions: functions(), allow_host: vec![], bind: None, detour: None }
 }
 
 /// The system. The first to ask waits until it is up.
@@ -85,7 +89,7 @@ pub async fn start(name: &str) -> (System, Stack) {
         .with("MAIL_URL", format!("smtp://127.0.0.1:{}", mail.port))
         .with("RETRY_BASE_SECONDS", "1")
         .with("WEBHOOK_SECRET", WEBHOOK_SECRET);
-    let options = options(folder.join("data"));
+    let options = Options { bind: Some(OTHER_ADDRESS), ..options(folder.join("data")) };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let say = |line: &str| eprintln!("{line}");
     let stack = Stack::start(&options, environment, listener, &say).await.expect("the stack starts");

@@ -135,6 +135,20 @@ fn one_build_makes_all_functions_and_nothing_of_the_tests() {
     }
 }
 
+/// `start-api` decides by the first resource of a kind that it knows, where it looks for an API; and `sam local` passes on
+/// the value of a plain reference to a parameter, but an empty one for a condition.
+#[test]
+fn sam_local_finds_the_api_and_each_function_aws() {
+    let template = Template::read();
+    let mut resources = template.0["Resources"].as_mapping().expect("there are resources").iter();
+    let kinds = ["AWS::Serverless::Function", "AWS::ApiGatewayV2::Api"];
+    let first = resources.find(|(_, resource)| kinds.contains(&text(&resource["Type"])));
+    assert_eq!(first.map(|(name, _)| text(name)), Some("HttpApi"));
+    let variable = &template.0["Globals"]["Function"]["Environment"]["Variables"]["ENDPOINT_URL"];
+    assert!(matches!(variable, Value::Tagged(tagged) if tagged.tag == "Ref"), "{variable:?}");
+    assert_eq!(template.0["Parameters"][text(variable)]["Default"], "", "AWS itself");
+}
+
 #[test]
 fn every_parameter_says_what_it_is() {
     let template = Template::read();

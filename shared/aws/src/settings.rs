@@ -3,6 +3,7 @@
 //!
 //! `.env.example` lists them all.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,16 +85,19 @@ pub struct Place {
     pub table_name: String,
     /// `QUEUE_URL`: the SQS queue.
     pub queue_url: String,
+    /// Where the AWS is that has them.
+    pub endpoints: Endpoints,
 }
 
 impl Place {
-    /// Reads `TABLE_NAME` and `QUEUE_URL`.
+    /// Reads `TABLE_NAME` and `QUEUE_URL`, and the addresses of AWS.
     pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingErrors> {
         let mut reading = Reading::default();
         let table_name =
             reading.take(required(lookup, "TABLE_NAME", "the name of the DynamoDB table that holds the jobs"));
         let queue_url = reading.take(required(lookup, "QUEUE_URL", "the URL of the SQS queue that announces them"));
-        reading.finish(|| Some(Self { table_name: table_name?, queue_url: queue_url? }))
+        let endpoints = reading.take(Endpoints::read(lookup));
+        reading.finish(|| Some(Self { table_name: table_name?, queue_url: queue_url?, endpoints: endpoints? }))
     }
 }
 
@@ -135,6 +139,63 @@ impl ApiSettings {
                 idempotency_secret: idempotency_secret?,
             })
         })
+    }
+}
+
+/// The services that functions call, by the SDK's ids, and the variable that says where each is.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
+const SERVICES: [(&str, &str); 5] = [
+    ("DynamoDB", "AWS_ENDPOINT_URL_DYNAMODB"),
+    ("S3", "AWS_ENDPOINT_URL_S3"),
+    ("SESv2", "AWS_ENDPOINT_URL_SESV2"),
+    ("SNS", "AWS_ENDPOINT_URL_SNS"),
+    ("SQS", "AWS_ENDPOINT_URL_SQS"),
+];
+
+/// Where AWS is, if elsewhere than where its region has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// `ENDPOINT_URL`.
+    local: Option<String>,
+    /// `AWS_ENDPOINT_URL_SQS` and its like, by the SDK's id of the service.
+    by_service: BTreeMap<&'static str, String>,
+    /// `AWS_ENDPOINT_URL`.
+    others: Option<String>,
+}
+
+impl Endpoints {
+    /// Reads `ENDPOINT_URL`, then the variables that all SDKs know. An empty one counts as not set, whatever `lookup`
+    /// says: the SDK itself takes it for an address.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingErrors> {
+        let mut reading = Reading::default();
+        let local = reading.take(address(lookup, "ENDPOINT_URL"));
+        let others = reading.take(address(lookup, "AWS_ENDPOINT_URL"));
+        let mut by_service = BTreeMap::new();
+        for (service, variable) in SERVICES {
+            let url = reading.take(address(lookup, variable)).flatten();
+            by_service.extend(url.map(|url| (service, url)));
+        }
+        reading.finish(|| Some(Self { local: local?, by_service, others: others? }))
+    }
+
+    /// Where the service of this id is: `SQS`. `None`: where AWS has it.
+    pub fn of(&self, service: &str) -> Option<&str> {
+        let as_sdks_know_it = || self.by_service.get(service).or(self.others.as_ref());
+        self.local.as_ref().or_else(as_sdks_know_it).map(String::as_str)
+    }
+
+    /// Whether they are those of a local AWS, which nobody's credentials are for: `ENDPOINT_URL` is set.
+    pub fn are_local(&self) -> bool {
+        self.local.is_some()
+    }
+}
+
+/// Reads an address as SDKs take it.
+fn address(lookup: Lookup<'_>, name: &'static str) -> Result<Option<String>, SettingError> {
+    let Some(text) = lookup(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    match Url::parse(&text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(url.as_str().trim_end_matches('/').to_owned())),
+        Ok(_) | Err(_) => Err(SettingError::Wrong(name, "it must be http://host:port or https://host".to_owned())),
     }
 }
 
@@ -512,6 +573,50 @@ mod tests {
         assert_eq!(worker_with("OUTBOUND_ALLOW", "any").expect("fits").outbound, OutboundAllow::Any);
         let url = worker_with("PUSH_GATEWAY_URL", "https://push.example.com/send").expect("fits").push_gateway_url;
         assert_eq!(url.as_ref().map(Url::as_str), Some("https://push.example.com/send"));
+    }
+
+    /// Where SQS and SNS are, with these variables set.
+    fn endpoints(given: &[(&str, &str)]) -> Result<[Option<String>; 2], SettingErrors> {
+        let lookup = |asked: &str| given.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned());
+        let endpoints = Endpoints::read(&lookup)?;
+        Ok(["SQS", "SNS"].map(|service| endpoints.of(service).map(ToOwned::to_owned)))
+    }
+
+    #[test]
+    fn the_address_of_aws_is_ours_then_the_services_then_that_of_all_and_an_empty_one_is_none() {
+        // Of each variable: not set, empty, set.
+        for number in 0..27 {
+            let variables = [
+                ("ENDPOINT_URL", "http://ours:1"),
+                ("AWS_ENDPOINT_URL_SQS", "http://sqs:2"),
+                ("AWS_ENDPOINT_URL", "http://aws:3"),
+            ];
+            let kinds = [number / 9, number / 3 % 3, number % 3];
+            let given: Vec<_> = variables.into_iter().zip(kinds).filter(|(_, kind)| *kind > 0).collect();
+            let given: Vec<_> =
+                given.iter().map(|((name, url), kind)| (*name, if *kind == 2 { *url } else { "" })).collect();
+            let of = |variable: usize| (kinds[variable] == 2).then(|| variables[variable].1.to_owned());
+            let expected = [of(0).or(of(1)).or(of(2)), of(0).or(of(2))];
+            assert_eq!(endpoints(&given), Ok(expected), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_told_by_its_variable() {
+        let variables = ["ENDPOINT_URL", "AWS_ENDPOINT_URL"].into_iter().chain(SERVICES.map(|(_, variable)| variable));
+        for variable in variables {
+            for wrong in ["4566", "localhost:4566", "ftp://localhost", "http://", "http://a b", "//localhost", "none"] {
+                let error = endpoints(&[(variable, wrong)]).expect_err(wrong).to_string();
+                assert_eq!(error, format!("{variable} does not fit: it must be http://host:port or https://host"));
+            }
+        }
+        let right = [
+            ("http://localhost:4566/", "http://localhost:4566"),
+            ("HTTPS://Example.com/aws", "https://example.com/aws"),
+        ];
+        for (given, taken) in right {
+            assert_eq!(endpoints(&[("ENDPOINT_URL", given)]), Ok([Some(taken.to_owned()), Some(taken.to_owned())]));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The running system: real Lambda processes, queue, table and schedule, over HTTP.
 
+mod containers;
 mod counts;
 mod events;
 mod faults;
