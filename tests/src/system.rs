@@ -103,6 +103,12 @@ pub async fn start(name: &str) -> (System, Stack) {
     (system, stack)
 }
 
+/// Held by whoever kills workers, and by whoever would notice.
+pub async fn alone_with_the_workers() -> MutexGuard<'static, ()> {
+    static WORKERS: Mutex<()> = Mutex::const_new(());
+    WORKERS.lock().await
+}
+
 impl System {
     /// Posts JSON to the API. Gives the status, whether the answer was a replay, and the body.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, bool, Value) {
@@ -161,12 +167,6 @@ impl System {
             eprintln!("skipped: these functions do not have the job type rehearsal");
         }
         can
-    }
-
-    /// Held by whoever kills workers, and by whoever would notice.
-    pub async fn workers(&self) -> MutexGuard<'static, ()> {
-        static WORKERS: Mutex<()> = Mutex::const_new(());
-        WORKERS.lock().await
     }
 
     /// Gives a function an event, as `sam local invoke` does. Gives its answer.

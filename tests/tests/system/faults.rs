@@ -9,7 +9,7 @@ use shared::job::{Job, Status};
 use shared::ports::JobStore;
 use shared::submission::{Origin, Submission};
 use shared::time::Timestamp;
-use tests::system::{System, functions, system};
+use tests::system::{System, alone_with_the_workers, functions, system};
 
 const CSV: &str = r#"{"type":"csv-generation","payload":{"name":"Alice","score":95}}"#;
 
@@ -50,7 +50,7 @@ async fn however_a_job_fails_its_nine_neighbours_complete() {
     if !system.can_rehearse().await {
         return;
     }
-    let _alone = system.workers().await;
+    let _alone = alone_with_the_workers().await;
     let faults = [("panic", "the job panicked"), ("hang", "longer than 1 s"), ("spin", "longer than 1 s")];
     for (number, (act, error)) in (0..).zip(faults) {
         let script = json!({ "attempts": [act] });
@@ -89,7 +89,7 @@ async fn a_job_whose_worker_process_is_ended_in_the_middle_completes_on_another_
     }
     let mut jobs = vec![];
     for signal in [Signal::KILL, Signal::TERM] {
-        let _alone = system.workers().await;
+        let _alone = alone_with_the_workers().await;
         let hangs = r#"{"type":"rehearsal","payload":{"attempts":["hang","succeed"]},"timeout_seconds":20}"#;
         let id = system.submit(hangs).await;
         system.job_once(&id, &["processing"], Duration::from_secs(30)).await;
