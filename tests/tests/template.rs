@@ -122,6 +122,36 @@ fn what_is_deployed_unwinds_as_what_is_tested_does() {
     assert!(profile.lines().any(|line| line == r#"panic = "unwind""#), "{profile}");
 }
 
+/// The features of other packages, which tests need, are in none of them: `rehearsal` is one. And all four are linked at
+/// once, by as many cores as there are; the builds of the second to the fourth function have nothing left to do.
+#[test]
+fn one_build_makes_all_functions_and_nothing_of_the_tests() {
+    let template = Template::read();
+    let mut built = vec![];
+    for (name, function) in template.resources("AWS::Serverless::Function") {
+        let properties = &function["Metadata"]["BuildProperties"];
+        let binary = text(&properties["Binary"]);
+        assert!(name.to_lowercase().starts_with(binary), "{name} is made of {binary}");
+        built.push((binary, texts(&properties["Flags"])));
+    }
+    let packages = ["api", "worker", "sweeper", "events"];
+    assert_eq!(built.iter().map(|(binary, _)| *binary).collect::<Vec<_>>(), packages);
+    let expected: Vec<_> = packages.into_iter().flat_map(|package| ["--package", package]).chain(["--bins"]).collect();
+    for (binary, flags) in built {
+        assert_eq!(flags, expected, "{binary}");
+    }
+    let tests = file("tests/Cargo.toml");
+    for package in ["api", "worker"] {
+        let line = format!(r#"{package} = {{ workspace = true, features = ["rehearsal"] }}"#);
+        assert!(tests.lines().any(|there| there == line), "{line}");
+        let manifest = file(&format!("functions/{package}/Cargo.toml"));
+        assert!(
+            manifest.contains("rehearsal = [\"shared/rehearsal\"]") && !manifest.contains("default ="),
+            "{package}"
+        );
+    }
+}
+
 /// `start-api` decides by the first resource of a kind that it knows, where it looks for an API; and `sam local` passes on
 /// the value of a plain reference to a parameter, but an empty one for a condition.
 #[test]

@@ -9,7 +9,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-use crate::settings::{Endpoints, Lookup, SettingError};
+use crate::settings::Endpoints;
 
 /// Until a connection is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,10 +28,9 @@ pub(crate) fn patient(attempt: Duration, operation: Duration) -> TimeoutConfig {
     timeouts.operation_attempt_timeout(attempt).operation_timeout(operation).build()
 }
 
-/// The configuration all clients share: region and credentials from the environment, addresses as [`Endpoints`] has them;
+/// The configuration all clients share: region and credentials from the environment, addresses as `endpoints` has them;
 /// every timeout and the number of tries said here, because the SDK by itself sets none but the one for connecting.
-pub async fn sdk_config(lookup: Lookup<'_>) -> Result<SdkConfig, SettingError> {
-    let endpoints = Endpoints::read(lookup)?;
+pub async fn sdk_config(endpoints: &Endpoints) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(ATTEMPT_TIMEOUT)
@@ -40,7 +39,7 @@ pub async fn sdk_config(lookup: Lookup<'_>) -> Result<SdkConfig, SettingError> {
         .build();
     let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
     let loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).retry_config(retries);
-    Ok(with_endpoints(loader.load().await, endpoints))
+    with_endpoints(loader.load().await, endpoints.clone())
 }
 
 /// The same configuration, for an AWS at these addresses. A local one gets no real credentials: `sam local` hands those of

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use shared::ports::JobStore;
 use shared::submission::{Origin, Submission};
 use shared::time::Timestamp;
@@ -128,25 +127,6 @@ async fn a_key_sent_fifty_times_at_once_makes_one_job() {
         ids.insert(answer["job_id"].to_string());
     }
     assert_eq!((ids.len(), first), (1, 1));
-}
-
-#[tokio::test]
-async fn a_job_whose_worker_process_is_killed_completes_on_another_attempt() {
-    let system = system();
-    let id =
-        system.submit(r#"{"type":"rehearsal","payload":{"attempts":["hang","succeed"]},"timeout_seconds":20}"#).await;
-    system.job_once(&id, &["processing"], SOON).await;
-    // Whichever of them has the job; the jobs of the others are rescued just so.
-    for process in system.processes("WorkerFunctionName") {
-        let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
-    }
-    // The job's first due, a minute, and two sweeps.
-    let job = system.job_once(&id, &ENDS, Duration::from_secs(190)).await;
-    assert_eq!(
-        (&job["status"], &job["attempts"], &job["result"]),
-        (&"completed".into(), &2.into(), &2.into()),
-        "{job}"
-    );
 }
 
 #[tokio::test]

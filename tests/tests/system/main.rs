@@ -3,7 +3,9 @@
 mod containers;
 mod counts;
 mod events;
+mod faults;
 mod fixtures;
 mod foreign;
 mod jobs;
+mod starting;
 mod streams;
