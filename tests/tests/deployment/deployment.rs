@@ -1,14 +1,14 @@
 //! The deployment that is asked, and what every test of it needs.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use client::{Client, Job, JobFilter, JobId, NewJob, NewSchedule, NewSubscription, Problem, Status, Verbatim};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use tokio::task::LocalSet;
+use tests::engines::{and_tidy_up, unique, variable};
+use tests::system::system;
 
 /// How long anything may take that does not wait for a time of its own.
 pub const SOON: Duration = Duration::from_secs(180);
@@ -31,24 +31,16 @@ pub struct Deployment {
     made: Arc<Mutex<BTreeSet<JobId>>>,
 }
 
-/// A variable of the environment; an empty one counts as not set.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 /// Runs a test on the deployment, and deletes what it has made, however it went.
 pub async fn on_the_deployment<F: Future<Output = ()> + 'static>(test: impl FnOnce(Deployment) -> F) {
     let deployment = Deployment::for_one_test();
-    let local = LocalSet::new();
-    let test = local.spawn_local(test(deployment.clone()));
-    let outcome = local.run_until(test).await;
-    // The local stack is thrown away as a whole.
-    if deployment.is_shared {
-        deployment.clean().await;
-    }
-    if let Err(failure) = outcome {
-        std::panic::resume_unwind(failure.into_panic());
-    }
+    let tidy_up = async {
+        // The local stack is thrown away as a whole.
+        if deployment.is_shared {
+            deployment.clean().await;
+        }
+    };
+    and_tidy_up(test(deployment.clone()), tidy_up).await;
 }
 
 /// What `look` finds, once it finds something.
@@ -78,26 +70,16 @@ pub fn refusal<T>(outcome: Result<T, client::Error>) -> Problem {
 
 impl Deployment {
     pub fn for_one_test() -> Self {
-        static TESTS: AtomicU32 = AtomicU32::new(0);
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-        let (process, test) = (std::process::id(), TESTS.fetch_add(1, Ordering::Relaxed));
         let given = variable("DRAY_URL");
         let is_shared = given.is_some();
         let token = variable("DRAY_TOKEN").filter(|_| is_shared); // the local stack lets everybody in
-        let url = given.unwrap_or_else(|| tests::system::system().url.clone());
+        let url = given.unwrap_or_else(|| system().url.clone());
         let dray = Client::new(&url).expect("DRAY_URL is an address");
         let dray = match &token {
             Some(token) => dray.with_token(token).expect("DRAY_TOKEN is a token"),
             None => dray,
         };
-        Self {
-            dray,
-            http: reqwest::Client::new(),
-            token,
-            is_shared,
-            mark: format!("test-{:x}-{process:x}-{test}", since_1970.as_millis()),
-            made: Arc::default(),
-        }
+        Self { dray, http: reqwest::Client::new(), token, is_shared, mark: unique("test"), made: Arc::default() }
     }
 
     /// Submits a marked job, which must be accepted.

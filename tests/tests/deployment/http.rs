@@ -12,7 +12,7 @@ async fn a_refusal_has_a_code_for_programs_and_names_the_field() {
     let too_long = format!(r#"{{"type":"csv-generation","payload":{{"a":"{}"}}}}"#, "x".repeat(300_000));
     let nowhere = "/jobs/01938e5c-7a00-7000-8000-000000000000";
     let cases = [
-        (Method::POST, "/jobs", JSON, "{", 400, "invalid_json", None),
+        (Method::POST, "/jobs", JSON, "{", 400, "invalid_json", Some("body")),
         (Method::POST, "/jobs", JSON, r#"{"type":"no-such-type","payload":{}}"#, 422, "invalid_field", Some("type")),
         (
             Method::POST,
