@@ -32,6 +32,7 @@ async fn the_table_keeps_its_contracts_on_the_local_aws_or_another_endpoint() {
 }
 
 #[tokio::test]
+#[ignore = "downloads 50 MB and takes half a minute; CI runs it: cargo test --test contracts -- --ignored"]
 async fn the_table_keeps_its_contracts_on_dynamodb_local() {
     match DynamoDbLocal::start(&target_dir()) {
         Ok(engine) => table_contracts_at(&config_at(engine.url())).await,
