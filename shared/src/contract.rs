@@ -37,6 +37,7 @@ pub async fn job_store(store: &dyn JobStore) {
     every_change_in_every_state_is_as_the_transition_function_says(store).await;
     overdue_jobs_are_found_until_they_end(store).await;
     each_job_of_a_batch_is_stored_for_itself(store).await;
+    of_the_jobs_of_one_id_in_a_batch_the_first_is_stored(store).await;
     a_job_and_an_item_are_stored_together_or_not_at_all(store).await;
     jobs_are_listed_newest_first_in_pages(store).await;
     a_job_is_deleted_once_it_has_ended(store).await;
@@ -92,6 +93,19 @@ async fn each_job_of_a_batch_is_stored_for_itself(store: &dyn JobStore) {
         let expected = if index == 7 { Inserted::AlreadyThere(Box::new(there.clone())) } else { Inserted::New };
         assert_eq!(outcome.expect("answers"), expected, "{index}");
         assert_eq!(store.find(job.id).await.expect("answers").as_ref(), Some(there), "{index}");
+        end(store, job).await;
+    }
+}
+
+async fn of_the_jobs_of_one_id_in_a_batch_the_first_is_stored(store: &dyn JobStore) {
+    let (one, other) = (job(5035), job(5036));
+    let again = Job { correlation_id: "again".to_owned(), ..one.clone() };
+    let there = || Inserted::AlreadyThere(Box::new(one.clone()));
+    let outcomes = store.insert_all_if_absent(&[one.clone(), again.clone(), other.clone(), again]).await;
+    let outcomes: Vec<Inserted> = outcomes.into_iter().map(|outcome| outcome.expect("answers")).collect();
+    assert_eq!(outcomes, [Inserted::New, there(), Inserted::New, there()]);
+    for job in [&one, &other] {
+        assert_eq!(store.find(job.id).await.expect("answers").as_ref(), Some(job));
         end(store, job).await;
     }
 }

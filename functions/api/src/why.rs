@@ -125,7 +125,9 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
         }
         JobState::Processing { .. } => {
             let detail = || {
-                format!("attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it")
+                format!(
+                    "attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it"
+                )
             };
             job.held_back.as_ref().map_or_else(|| (Reason::WorkerDied, detail(), None), held_back)
         }

@@ -8,6 +8,7 @@ use shared::id::JobId;
 use shared::job::Status;
 use shared::ports::JobStore;
 use shared::time::Timestamp;
+use tests::engines::config_at;
 use tests::fixtures::{FIXTURES, Fixture};
 use tests::system::{System, sqs_client, system};
 use tests::topic::Topic;
@@ -130,7 +131,7 @@ async fn schedule_tick() {
 #[tokio::test]
 async fn stream_completed() {
     let system = system();
-    let topic = Topic::of(&system.aws_url, system.output("EventsTopicArn").to_owned());
+    let topic = Topic::of(&config_at(&system.aws_url), system.output("EventsTopicArn").to_owned());
     let told = topic.queue("fixture-completed", r#"{"event":["job.completed"]}"#).await;
     let answer = system.invoke("EventsFunctionName", fixture("stream-completed.json")).await;
     assert_eq!(answer, json!({ "batchItemFailures": [] }));
