@@ -120,15 +120,12 @@ impl Request {
 pub struct Aws {
     signer: Signer,
     client: Client,
-    endpoint_url: Option<String>,
 }
 
 impl Aws {
-    /// All services are at `endpoint_url` if that is given, else where the signer says, else where AWS has them.
-    pub fn new(signer: Signer, endpoint_url: Option<&str>) -> anyhow::Result<Self> {
-        let endpoint_url = endpoint_url.or(signer.endpoint_url()).map(|url| url.trim_end_matches('/').to_owned());
-        let client = Client::builder().timeout(TIMEOUT).build()?;
-        Ok(Self { signer, client, endpoint_url })
+    /// As the signer sees it.
+    pub fn new(signer: Signer) -> anyhow::Result<Self> {
+        Ok(Self { signer, client: Client::builder().timeout(TIMEOUT).build()? })
     }
 
     /// The region that is asked.
@@ -138,7 +135,12 @@ impl Aws {
 
     /// Where all services are, unless they are where AWS has them.
     pub fn endpoint_url(&self) -> Option<&str> {
-        self.endpoint_url.as_deref()
+        self.signer.endpoint_url().map(|url| url.trim_end_matches('/'))
+    }
+
+    /// What the region's addresses end with.
+    pub fn domain(&self) -> &'static str {
+        if self.region().starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
     }
 
     /// Asks a question.
@@ -173,9 +175,8 @@ impl Aws {
     }
 
     fn base(&self, service: Service) -> String {
-        let region = self.region();
-        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        self.endpoint_url.clone().unwrap_or_else(|| format!("https://{}.{region}.{domain}", service.host))
+        let of_aws = || format!("https://{}.{}.{}", service.host, self.region(), self.domain());
+        self.endpoint_url().map_or_else(of_aws, str::to_owned)
     }
 }
 

@@ -92,8 +92,10 @@ fn deliveries(deployed: &Deployed) -> Result<Option<Finding>, Unanswered> {
 }
 
 fn retention(deployed: &Deployed) -> Result<Option<Finding>, Unanswered> {
-    let of = |queue: &str| Ok(number(deployed.queue(queue, "MessageRetentionPeriod")?).unwrap_or_default());
-    let (messages, dead_letters): (f64, f64) = (of("JobsQueue")?, of("DeadLetterQueue")?);
+    let of = |queue: &str| -> Result<f64, Unanswered> {
+        Ok(number(deployed.queue(queue, "MessageRetentionPeriod")?).unwrap_or_default())
+    };
+    let (messages, dead_letters) = (of("JobsQueue")?, of("DeadLetterQueue")?);
     let what =
         format!("Dead letters are kept for {dead_letters} s, messages for {messages} s: their ages count as one.");
     let remedy = "Raise the retention of DeadLetterQueue to 14 days.";

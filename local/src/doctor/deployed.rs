@@ -83,9 +83,9 @@ pub fn time(value: &Value) -> Option<Timestamp> {
         // Lambda's `2026-11-28T11:03:01.094+0000` has an offset without a colon, all others are RFC 3339.
         Some(text) => text.parse().ok().or_else(|| format!("{}Z", text.strip_suffix("+0000")?).parse().ok()),
         None => {
-            let seconds = value.as_f64()?;
             #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
-            Timestamp::from_second(seconds as i64).ok()
+            let seconds = value.as_f64()? as i64;
+            Timestamp::from_second(seconds).ok()
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::aws::{Answer, Unanswered};
-use super::sound::{DENIED, of_severity, sound, with};
+use super::Severity::{Advice, Problem};
+use super::sound::{of_severity, with};
 use super::{Severity, examine};
 use crate::command_line::Exit;
 
@@ -11,42 +11,37 @@ use crate::command_line::Exit;
 /// what is found.
 type Fault = (&'static str, &'static str, &'static str, Value, Severity, &'static str);
 
-fn faults() -> Vec<Fault> {
-    use Severity::{Advice, Problem};
-    let function = "lambda:GetFunctionConfiguration";
-    let source = "lambda:GetEventSourceMapping";
-    let queue = "sqs:GetQueueAttributes";
-    let table = "dynamodb:DescribeTable";
-    let alarm = "cloudwatch:DescribeAlarms";
-    let figures = "cloudwatch:GetMetricStatistics";
-    let concurrency = "lambda:GetFunctionConcurrency";
-    let account = "lambda:GetAccountSettings";
-    let redrive = |count: u32, to: &str| {
-        json!(format!(
-            r#"{{"maxReceiveCount":{count},"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:{to}"}}"#
-        ))
-    };
+const FUNCTION: &str = "lambda:GetFunctionConfiguration";
+const CONCURRENCY: &str = "lambda:GetFunctionConcurrency";
+const ACCOUNT: &str = "lambda:GetAccountSettings";
+const SOURCE: &str = "lambda:GetEventSourceMapping";
+const QUEUE: &str = "sqs:GetQueueAttributes";
+const FIGURES: &str = "cloudwatch:GetMetricStatistics";
+const TABLE: &str = "dynamodb:DescribeTable";
+const ALARM: &str = "cloudwatch:DescribeAlarms";
+
+fn in_functions() -> Vec<Fault> {
     vec![
-        (function, "WorkerFunction", "/Timeout", json!(1), Problem, "needs more than"),
-        (function, "WorkerFunction", "/Timeout", json!(61), Problem, "less than 6 times the worker's 61 s"),
-        (function, "SweeperFunction", "/Timeout", json!(60), Problem, "they may overlap"),
-        (function, "ApiFunction", "/Timeout", json!(30), Problem, "gateway waits 30000 ms"),
-        (function, "WorkerFunction", "/State", json!("Failed"), Problem, "WorkerFunction cannot run"),
-        (function, "EventsFunction", "/LastUpdateStatus", json!("Failed"), Problem, "EventsFunction cannot run"),
-        (function, "ApiFunction", "/Environment/Variables/TABLE_NAME", Value::Null, Problem, "TABLE_NAME is not set"),
-        (function, "ApiFunction", "/Environment/Variables/AUTH_MODE", json!("open"), Problem, "AUTH_MODE does not fit"),
-        (function, "ApiFunction", "/Environment/Variables/JOBS_PER_MINUTE", json!("many"), Problem, "JOBS_PER_MINUTE"),
+        (FUNCTION, "WorkerFunction", "/Timeout", json!(1), Problem, "needs more than"),
+        (FUNCTION, "WorkerFunction", "/Timeout", json!(61), Problem, "less than 6 times the worker's 61 s"),
+        (FUNCTION, "SweeperFunction", "/Timeout", json!(60), Problem, "they may overlap"),
+        (FUNCTION, "ApiFunction", "/Timeout", json!(30), Problem, "gateway waits 30000 ms"),
+        (FUNCTION, "WorkerFunction", "/State", json!("Failed"), Problem, "WorkerFunction cannot run"),
+        (FUNCTION, "EventsFunction", "/LastUpdateStatus", json!("Failed"), Problem, "EventsFunction cannot run"),
+        (FUNCTION, "ApiFunction", "/Environment/Variables/TABLE_NAME", Value::Null, Problem, "TABLE_NAME is not set"),
+        (FUNCTION, "ApiFunction", "/Environment/Variables/AUTH_MODE", json!("open"), Problem, "AUTH_MODE does not fit"),
+        (FUNCTION, "ApiFunction", "/Environment/Variables/JOBS_PER_MINUTE", json!("many"), Problem, "JOBS_PER_MINUTE"),
         (
-            function,
+            FUNCTION,
             "WorkerFunction",
             "/Environment/Variables/OUTPUT_URL",
             json!("ftp://x"),
             Problem,
             "OUTPUT_URL does not",
         ),
-        (function, "WorkerFunction", "/Environment/Variables/QUEUE_URL", json!(""), Problem, "QUEUE_URL is not set"),
+        (FUNCTION, "WorkerFunction", "/Environment/Variables/QUEUE_URL", json!(""), Problem, "QUEUE_URL is not set"),
         (
-            function,
+            FUNCTION,
             "SweeperFunction",
             "/Environment/Variables/DEAD_LETTER_QUEUE_URL",
             Value::Null,
@@ -54,39 +49,49 @@ fn faults() -> Vec<Fault> {
             "SweeperFunction does not start",
         ),
         (
-            function,
+            FUNCTION,
             "EventsFunction",
             "/Environment/Variables/EVENTS_TOPIC_ARN",
             Value::Null,
             Problem,
             "nobody is told of events",
         ),
-        (function, "ApiFunction", "/Environment/Variables/SCOPE_PREFIX", Value::Null, Problem, "lacks SCOPE_PREFIX"),
-        (function, "ApiFunction", "/Environment/Variables/ADDED", json!("x"), Problem, "has besides ADDED"),
+        (FUNCTION, "ApiFunction", "/Environment/Variables/SCOPE_PREFIX", Value::Null, Problem, "lacks SCOPE_PREFIX"),
+        (FUNCTION, "ApiFunction", "/Environment/Variables/ADDED", json!("x"), Problem, "has besides ADDED"),
         (
-            function,
+            FUNCTION,
             "WorkerFunction",
             "/LastModified",
             json!("2026-11-28T13:00:00.000+0000"),
             Advice,
             "was changed at 2026",
         ),
-        (concurrency, "ApiFunction", "/ReservedConcurrentExecutions", json!(0), Problem, "ApiFunction is switched off"),
-        (concurrency, "WorkerFunction", "/ReservedConcurrentExecutions", json!(5), Problem, "Lambda lets 5 run"),
+        (CONCURRENCY, "ApiFunction", "/ReservedConcurrentExecutions", json!(0), Problem, "ApiFunction is switched off"),
+        (CONCURRENCY, "WorkerFunction", "/ReservedConcurrentExecutions", json!(5), Problem, "Lambda lets 5 run"),
         (
-            account,
+            ACCOUNT,
             "",
             "/AccountLimit/UnreservedConcurrentExecutions",
             json!(10),
             Problem,
             "the account lets 10 functions",
         ),
-        (source, "WorkerFunctionJobs", "/ScalingConfig", Value::Null, Problem, "no maximum concurrency"),
-        (source, "WorkerFunctionJobs", "/State", json!("Disabled"), Problem, "WorkerFunctionJobs is disabled"),
-        (source, "EventsFunctionChanges", "/State", json!("Disabling"), Problem, "EventsFunctionChanges is disabling"),
-        (source, "WorkerFunctionJobs", "/FunctionResponseTypes", json!([]), Problem, "brings back the whole batch"),
+    ]
+}
+
+fn in_queues_and_table() -> Vec<Fault> {
+    let redrive = |count: u32, to: &str| {
+        json!(format!(
+            r#"{{"maxReceiveCount":{count},"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:{to}"}}"#
+        ))
+    };
+    vec![
+        (SOURCE, "WorkerFunctionJobs", "/ScalingConfig", Value::Null, Problem, "no maximum concurrency"),
+        (SOURCE, "WorkerFunctionJobs", "/State", json!("Disabled"), Problem, "WorkerFunctionJobs is disabled"),
+        (SOURCE, "EventsFunctionChanges", "/State", json!("Disabling"), Problem, "EventsFunctionChanges is disabling"),
+        (SOURCE, "WorkerFunctionJobs", "/FunctionResponseTypes", json!([]), Problem, "brings back the whole batch"),
         (
-            source,
+            SOURCE,
             "EventsFunctionChanges",
             "/LastProcessingResult",
             json!("PROBLEM: Function call failed"),
@@ -109,12 +114,12 @@ fn faults() -> Vec<Fault> {
             Problem,
             "rate(1 hour)",
         ),
-        (queue, "JobsQueue", "/Attributes/VisibilityTimeout", json!("30"), Problem, "hidden for 30 s"),
-        (queue, "JobsQueue", "/Attributes/RedrivePolicy", redrive(3, "dray-dead"), Problem, "a dead letter after 3"),
-        (queue, "JobsQueue", "/Attributes/RedrivePolicy", redrive(12, "other"), Problem, "does not move its messages"),
-        (queue, "JobsQueue", "/Attributes/RedrivePolicy", Value::Null, Problem, "does not move its messages"),
+        (QUEUE, "JobsQueue", "/Attributes/VisibilityTimeout", json!("30"), Problem, "hidden for 30 s"),
+        (QUEUE, "JobsQueue", "/Attributes/RedrivePolicy", redrive(3, "dray-dead"), Problem, "a dead letter after 3"),
+        (QUEUE, "JobsQueue", "/Attributes/RedrivePolicy", redrive(12, "other"), Problem, "does not move its messages"),
+        (QUEUE, "JobsQueue", "/Attributes/RedrivePolicy", Value::Null, Problem, "does not move its messages"),
         (
-            queue,
+            QUEUE,
             "DeadLetterQueue",
             "/Attributes/MessageRetentionPeriod",
             json!("60"),
@@ -122,7 +127,7 @@ fn faults() -> Vec<Fault> {
             "Dead letters are kept for 60 s",
         ),
         (
-            queue,
+            QUEUE,
             "DeadLetterQueue",
             "/Attributes/ApproximateNumberOfMessages",
             json!("2"),
@@ -130,28 +135,28 @@ fn faults() -> Vec<Fault> {
             "about 2 dead letters",
         ),
         (
-            queue,
+            QUEUE,
             "EventsFailures",
             "/Attributes/ApproximateNumberOfMessagesNotVisible",
             json!("1"),
             Problem,
             "about 1 changes",
         ),
-        (figures, "JobsQueue", "/Datapoints/0/Maximum", json!(1800), Problem, "the oldest message was 1800 s"),
-        (figures, "EventsFunction", "/Datapoints/1/Maximum", json!(400_000), Problem, "was 400000 ms old"),
-        (table, "JobsTable", "/Table/TableStatus", json!("ARCHIVED"), Problem, "The table is ARCHIVED"),
-        (table, "JobsTable", "/Table/KeySchema/0/AttributeName", json!("pk"), Problem, "key is not id"),
-        (table, "JobsTable", "/Table/GlobalSecondaryIndexes/0/IndexName", json!("x"), Problem, "no index due"),
+        (FIGURES, "JobsQueue", "/Datapoints/0/Maximum", json!(1800), Problem, "the oldest message was 1800 s"),
+        (FIGURES, "EventsFunction", "/Datapoints/1/Maximum", json!(400_000), Problem, "was 400000 ms old"),
+        (TABLE, "JobsTable", "/Table/TableStatus", json!("ARCHIVED"), Problem, "The table is ARCHIVED"),
+        (TABLE, "JobsTable", "/Table/KeySchema/0/AttributeName", json!("pk"), Problem, "key is not id"),
+        (TABLE, "JobsTable", "/Table/GlobalSecondaryIndexes/0/IndexName", json!("x"), Problem, "no index due"),
         (
-            table,
+            TABLE,
             "JobsTable",
             "/Table/GlobalSecondaryIndexes/1/KeySchema/1/AttributeName",
             json!("x"),
             Problem,
             "index listing has another key",
         ),
-        (table, "JobsTable", "/Table/StreamSpecification", Value::Null, Problem, "does not have old and new images"),
-        (table, "JobsTable", "/Table/BillingModeSummary", Value::Null, Problem, "BillingMode is PROVISIONED"),
+        (TABLE, "JobsTable", "/Table/StreamSpecification", Value::Null, Problem, "does not have old and new images"),
+        (TABLE, "JobsTable", "/Table/BillingModeSummary", Value::Null, Problem, "BillingMode is PROVISIONED"),
         (
             "dynamodb:DescribeTimeToLive",
             "JobsTable",
@@ -176,12 +181,17 @@ fn faults() -> Vec<Fault> {
             Problem,
             "PointInTimeRecoverySpecification",
         ),
-        (alarm, "WorkerErrors", "/MetricAlarms/0/ActionsEnabled", json!(false), Problem, "its actions are off"),
-        (alarm, "WorkerErrors", "/MetricAlarms/0/AlarmActions", json!([]), Problem, "it has no actions"),
-        (alarm, "WorkerErrors", "/MetricAlarms/0/Dimensions/0/Value", json!("other"), Problem, "can never go off"),
-        (alarm, "SweeperNotRun", "/MetricAlarms/0/StateValue", json!("ALARM"), Problem, "SweeperNotRun has gone off"),
-        (alarm, "EventsFailed", "/MetricAlarms/0/Threshold", json!(9.0), Problem, "Threshold is 9.0"),
-        (alarm, "EventsFailed", "/MetricAlarms", json!([]), Problem, "EventsFailed is not there"),
+    ]
+}
+
+fn in_all_else() -> Vec<Fault> {
+    vec![
+        (ALARM, "WorkerErrors", "/MetricAlarms/0/ActionsEnabled", json!(false), Problem, "its actions are off"),
+        (ALARM, "WorkerErrors", "/MetricAlarms/0/AlarmActions", json!([]), Problem, "it has no actions"),
+        (ALARM, "WorkerErrors", "/MetricAlarms/0/Dimensions/0/Value", json!("other"), Problem, "can never go off"),
+        (ALARM, "SweeperNotRun", "/MetricAlarms/0/StateValue", json!("ALARM"), Problem, "SweeperNotRun has gone off"),
+        (ALARM, "EventsFailed", "/MetricAlarms/0/Threshold", json!(9.0), Problem, "Threshold is 9.0"),
+        (ALARM, "EventsFailed", "/MetricAlarms", json!([]), Problem, "EventsFailed is not there"),
         (
             "sns:ListSubscriptionsByTopic",
             "AlarmTopic",
@@ -248,7 +258,9 @@ fn faults() -> Vec<Fault> {
 
 #[test]
 fn every_fault_is_found_and_has_a_remedy() {
-    for (question, about, path, fault, severity, expected) in faults() {
+    for (question, about, path, fault, severity, expected) in
+        [in_functions(), in_queues_and_table(), in_all_else()].into_iter().flatten()
+    {
         let deployed = with(question, about, |answer| {
             let answer = answer.as_mut().expect("an answer");
             let (parent, name) = path.rsplit_once('/').expect("a path");
@@ -269,50 +281,4 @@ fn every_fault_is_found_and_has_a_remedy() {
             assert!(sentences.into_iter().all(|one| one.is_some_and(|one| one.ends_with('.'))), "{finding:?}");
         }
     }
-}
-
-#[test]
-fn what_a_stack_is_and_what_others_have_left_is_looked_at_too() {
-    let mut deployed = sound();
-    deployed.stack_status = "UPDATE_ROLLBACK_COMPLETE".to_owned();
-    assert!(examine(&deployed).text().contains("is UPDATE_ROLLBACK_COMPLETE"));
-
-    let mut deployed = sound();
-    deployed.resources.retain(|_, resource| resource.kind != "AWS::CloudWatch::Alarm");
-    assert!(examine(&deployed).text().contains("The stack has no alarms"));
-
-    let alarm = |answer: &mut Answer| {
-        answer.as_mut().expect("answered")["MetricAlarms"][0]["StateValue"] = json!("INSUFFICIENT_DATA");
-    };
-    let mut deployed = with("cloudwatch:DescribeAlarms", "WorkerErrors", alarm);
-    assert_eq!(examine(&deployed).count(Severity::Advice), 0, "it is new");
-    deployed.now = "2026-11-29T00:00:00Z".parse().expect("a time");
-    assert!(examine(&deployed).text().contains("WorkerErrors has had no data for more than 6 hours"));
-
-    let stack_id = sound().stack_id;
-    let secret = |answer: &mut Answer| {
-        answer.as_mut().expect("answered")["Environment"]["Variables"]["IDEMPOTENCY_SECRET"] = json!(stack_id);
-    };
-    let found = examine(&with("lambda:GetFunctionConfiguration", "ApiFunction", secret));
-    assert!(of_severity(&found, Severity::Advice)[0].contains("is the stack's id"), "{}", found.text());
-
-    let unwell = Unanswered { code: "unavailable".to_owned(), message: "the queue cannot be reached".to_owned() };
-    let found = examine(&with("GET /health", "", |answer| *answer = Err(unwell)));
-    assert!(of_severity(&found, Severity::Problem)[0].contains("not well: the queue cannot be reached"));
-
-    let left = ["old-JobsTable-1", "other-JobsTable-2", "unknown-JobsTable-3"];
-    let tables = |answer: &mut Answer| answer.as_mut().expect("answered")["TableNames"] = json!(left);
-    let mut deployed = with("dynamodb:ListTables", "", tables);
-    let refusals = [("ValidationError", "Stack for old-JobsTable-1 does not exist"), ("", ""), (DENIED, "no")];
-    for (name, (code, message)) in left.into_iter().zip(refusals) {
-        let refusal = Err(Unanswered { code: code.to_owned(), message: message.to_owned() });
-        let answer = if message.is_empty() { Ok(json!({})) } else { refusal };
-        deployed.answers.insert(("cloudformation:DescribeStackResources", name.to_owned()), answer);
-    }
-    let found = examine(&deployed);
-    assert_eq!(
-        of_severity(&found, Severity::Advice),
-        ["The table old-JobsTable-1 is called as a stack's is, and belongs to none."]
-    );
-    assert_eq!(found.count(Severity::Unchecked), 1, "{}", found.text());
 }

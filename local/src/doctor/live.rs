@@ -99,27 +99,34 @@ pub fn live(deployed: &Deployed, id: &str, resource: &Resource) -> Vec<Live> {
                 ],
             )]
         }
+        kind => of_api(deployed, kind, resource).into_iter().collect(),
+    }
+}
+
+/// Of the parts of the HTTP API, which are all asked for with it.
+fn of_api(deployed: &Deployed, kind: &str, resource: &Resource) -> Option<Live> {
+    let (properties, physical_id) = (&resource.properties, resource.physical_id.as_str());
+    let part = |question: &'static str, name: &str, called: &str, compared: &'static [&'static str]| {
+        Some(one_of(deployed.answer(question, "HttpApi"), "items", name, called, compared))
+    };
+    match kind {
         "AWS::ApiGatewayV2::Route" => {
-            let key = text(&resource.properties["RouteKey"]);
-            let routes = deployed.answer("apigateway:GET routes", "HttpApi");
-            vec![one_of(routes, "items", "RouteKey", &key, &["AuthorizationType", "AuthorizerId", "Target"])]
+            let compared = &["AuthorizationType", "AuthorizerId", "Target"];
+            part("apigateway:GET routes", "RouteKey", &text(&properties["RouteKey"]), compared)
         }
         "AWS::ApiGatewayV2::Stage" => {
-            let name = text(&resource.properties["StageName"]);
-            let stages = deployed.answer("apigateway:GET stages", "HttpApi");
-            vec![one_of(stages, "items", "StageName", &name, &["AutoDeploy", "DefaultRouteSettings"])]
+            let compared = &["AutoDeploy", "DefaultRouteSettings"];
+            part("apigateway:GET stages", "StageName", &text(&properties["StageName"]), compared)
         }
         "AWS::ApiGatewayV2::Integration" => {
-            let integrations = deployed.answer("apigateway:GET integrations", "HttpApi");
-            let properties = &["IntegrationType", "IntegrationUri", "PayloadFormatVersion", "TimeoutInMillis"];
-            vec![one_of(integrations, "items", "IntegrationId", physical_id, properties)]
+            let compared = &["IntegrationType", "IntegrationUri", "PayloadFormatVersion", "TimeoutInMillis"];
+            part("apigateway:GET integrations", "IntegrationId", physical_id, compared)
         }
         "AWS::ApiGatewayV2::Authorizer" => {
-            let authorizers = deployed.answer("apigateway:GET authorizers", "HttpApi");
-            let properties = &["AuthorizerType", "IdentitySource", "JwtConfiguration"];
-            vec![one_of(authorizers, "items", "AuthorizerId", physical_id, properties)]
+            let compared = &["AuthorizerType", "IdentitySource", "JwtConfiguration"];
+            part("apigateway:GET authorizers", "AuthorizerId", physical_id, compared)
         }
-        _ => vec![],
+        _ => None,
     }
 }
 

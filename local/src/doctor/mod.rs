@@ -192,14 +192,16 @@ pub async fn run(options: Options, console: &mut Console<'_>) -> Result<Exit, Fa
         console.say(&policy())?;
         return Ok(Exit::Done);
     }
-    let signer = match Signer::load(options.profile.as_deref(), options.region.as_deref()).await {
+    let [profile, region, endpoint_url] =
+        [&options.profile, &options.region, &options.endpoint_url].map(Option::as_deref);
+    let signer = match Signer::load(profile, region, endpoint_url).await {
         Ok(signer) => signer,
         Err(error) => {
             let hint = "eval \"$(aws configure export-credentials --format env)\"";
             return Err(anyhow::anyhow!("{error:#}: after `aws sso login` or `aws login`, run `{hint}`").into());
         }
     };
-    let aws = Aws::new(signer, options.endpoint_url.as_deref())?;
+    let aws = Aws::new(signer)?;
     let deployed = match reading::read(&aws, &options.stack).await {
         Ok(deployed) => deployed,
         Err(why) => {

@@ -223,7 +223,7 @@ pub fn candidates(deployed: &Deployed) -> Vec<String> {
     let tables = deployed.answer("dynamodb:ListTables", "").ok().and_then(|answer| answer["TableNames"].as_array());
     let tables = tables.into_iter().flatten().map(text).filter(|name| name.contains(TABLE_MARK));
     let buckets = deployed.answer("s3:ListAllMyBuckets", "").map(|answer| &answer["Buckets"]["Bucket"]);
-    let buckets = match buckets {
+    let buckets: Vec<&Value> = match buckets {
         Ok(Value::Array(buckets)) => buckets.iter().collect(),
         Ok(bucket @ Value::Object(_)) => vec![bucket],
         Ok(_) | Err(_) => vec![],
@@ -237,10 +237,7 @@ async fn health(aws: &Aws, deployed: &Deployed) -> Answer {
     let api_id = deployed.physical_id("HttpApi");
     let url = match aws.endpoint_url() {
         Some(endpoint) => crate::stack::api_url_of(endpoint, api_id),
-        None => {
-            let domain = if aws.region().starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-            format!("https://{api_id}.execute-api.{}.{domain}", aws.region())
-        }
+        None => format!("https://{api_id}.execute-api.{}.{}", aws.region(), aws.domain()),
     };
     aws.get(&format!("{url}/health")).await
 }

@@ -133,6 +133,52 @@ fn what_cannot_be_asked_is_one_check_that_is_not_made_and_no_problem() {
 }
 
 #[test]
+fn what_a_stack_is_and_what_others_have_left_is_looked_at_too() {
+    let mut deployed = sound();
+    deployed.stack_status = "UPDATE_ROLLBACK_COMPLETE".to_owned();
+    assert!(examine(&deployed).text().contains("is UPDATE_ROLLBACK_COMPLETE"));
+
+    let mut deployed = sound();
+    deployed.resources.retain(|_, resource| resource.kind != "AWS::CloudWatch::Alarm");
+    assert!(examine(&deployed).text().contains("The stack has no alarms"));
+
+    let alarm = |answer: &mut Answer| {
+        answer.as_mut().expect("answered")["MetricAlarms"][0]["StateValue"] = json!("INSUFFICIENT_DATA");
+    };
+    let mut deployed = with("cloudwatch:DescribeAlarms", "WorkerErrors", alarm);
+    assert_eq!(examine(&deployed).count(Severity::Advice), 0, "it is new");
+    deployed.now = "2026-11-29T00:00:00Z".parse().expect("a time");
+    assert!(examine(&deployed).text().contains("WorkerErrors has had no data for more than 6 hours"));
+
+    let stack_id = sound().stack_id;
+    let secret = |answer: &mut Answer| {
+        answer.as_mut().expect("answered")["Environment"]["Variables"]["IDEMPOTENCY_SECRET"] = json!(stack_id);
+    };
+    let found = examine(&with("lambda:GetFunctionConfiguration", "ApiFunction", secret));
+    assert!(of_severity(&found, Severity::Advice)[0].contains("is the stack's id"), "{}", found.text());
+
+    let unwell = Unanswered { code: "unavailable".to_owned(), message: "the queue cannot be reached".to_owned() };
+    let found = examine(&with("GET /health", "", |answer| *answer = Err(unwell)));
+    assert!(of_severity(&found, Severity::Problem)[0].contains("not well: the queue cannot be reached"));
+
+    let left = ["old-JobsTable-1", "other-JobsTable-2", "unknown-JobsTable-3"];
+    let tables = |answer: &mut Answer| answer.as_mut().expect("answered")["TableNames"] = json!(left);
+    let mut deployed = with("dynamodb:ListTables", "", tables);
+    let refusals = [("ValidationError", "Stack for old-JobsTable-1 does not exist"), ("", ""), (DENIED, "no")];
+    for (name, (code, message)) in left.into_iter().zip(refusals) {
+        let refusal = Err(Unanswered { code: code.to_owned(), message: message.to_owned() });
+        let answer = if message.is_empty() { Ok(json!({})) } else { refusal };
+        deployed.answers.insert(("cloudformation:DescribeStackResources", name.to_owned()), answer);
+    }
+    let found = examine(&deployed);
+    assert_eq!(
+        of_severity(&found, Severity::Advice),
+        ["The table old-JobsTable-1 is called as a stack's is, and belongs to none."]
+    );
+    assert_eq!(found.count(Severity::Unchecked), 1, "{}", found.text());
+}
+
+#[test]
 fn a_report_is_told_in_words_and_as_json() {
     let mut report = Report::default();
     report.fine("A is well.");

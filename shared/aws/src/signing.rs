@@ -8,12 +8,14 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
     sign,
 };
 use aws_sigv4::sign::v4;
+use url::Url;
 
 /// Whoever signs: region and credentials, as the AWS CLI finds them.
 #[derive(Clone, Debug)]
@@ -25,19 +27,25 @@ pub struct Signer {
 
 impl Signer {
     /// Reads environment and profile files. What is given goes before what they say. An error says what is missing.
-    pub async fn load(profile: Option<&str>, region: Option<&str>) -> anyhow::Result<Self> {
+    ///
+    /// An engine on this machine, which checks no signatures, is shown no real credentials, and needs none.
+    pub async fn load(profile: Option<&str>, region: Option<&str>, endpoint_url: Option<&str>) -> anyhow::Result<Self> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        let is_local = endpoint_url.is_some_and(is_on_this_machine);
+        if is_local {
+            loader = loader.credentials_provider(Credentials::new("test", "test", None, None, "local"));
+        }
         if let Some(profile) = profile {
             loader = loader.profile_name(profile);
         }
-        if let Some(region) = region {
+        if let Some(region) = region.or(is_local.then_some("us-east-1")) {
             loader = loader.region(Region::new(region.to_owned()));
         }
         let config = loader.load().await;
         let region = config.region().context("no region: give --region, or set AWS_REGION")?.to_string();
         let credentials = config.credentials_provider().context("no credentials")?;
         credentials.provide_credentials().await.context("no credentials")?; // before anything is asked
-        let endpoint_url = config.endpoint_url().filter(|url| !url.is_empty()).map(str::to_owned);
+        let endpoint_url = endpoint_url.or(config.endpoint_url()).filter(|url| !url.is_empty()).map(str::to_owned);
         Ok(Self { region, endpoint_url, credentials })
     }
 
@@ -46,7 +54,7 @@ impl Signer {
         &self.region
     }
 
-    /// Where all services are, if environment or profile say so.
+    /// Where all services are, unless they are where AWS has them.
     pub fn endpoint_url(&self) -> Option<&str> {
         self.endpoint_url.as_deref()
     }
@@ -74,5 +82,40 @@ impl Signer {
             .context("failed to sign")?;
         let (instructions, _) = sign(request, &params).context("failed to sign")?.into_parts();
         Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+fn is_on_this_machine(url: &str) -> bool {
+    let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_on_this_machine_is_shown_no_real_credentials() {
+        let url = "http://127.0.0.1:4566/";
+        let signer = Signer::load(None, None, Some(url)).await.expect("nothing else is needed");
+        assert_eq!((signer.region(), signer.endpoint_url()), ("us-east-1", Some(url)));
+        let headers = signer.sign("s3", "GET", url, &[("x-a", "b")], b"").await.expect("signed");
+        let value = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let authorization = value("authorization").expect("signed");
+        assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=test/"), "{authorization}");
+        assert!(authorization.contains("/us-east-1/s3/aws4_request, SignedHeaders=host;x-a;"), "{authorization}");
+        // Of nothing: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+        let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(value("x-amz-content-sha256"), Some(of_nothing));
+    }
+
+    #[test]
+    fn only_this_machine_is_this_machine() {
+        for url in ["http://127.0.0.1:4566", "http://localhost", "http://[::1]:1/"] {
+            assert!(is_on_this_machine(url), "{url}");
+        }
+        for url in ["https://localhost.example.com", "https://127.0.0.1.example.com", "https://10.0.0.1", "localhost"] {
+            assert!(!is_on_this_machine(url), "{url}");
+        }
     }
 }
