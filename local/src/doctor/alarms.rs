@@ -76,7 +76,7 @@ fn of_alarm(deployed: &Deployed, id: &str, alarm: &Value) -> Vec<Finding> {
 fn listeners(deployed: &Deployed, report: &mut Report) {
     let answer = deployed.answer("sns:ListSubscriptionsByTopic", "AlarmTopic");
     let Some(answer) = report.known("whether anybody is told of alarms", answer) else { return };
-    let subscriptions = answer["Subscriptions"].as_array().map_or(&[][..], Vec::as_slice);
+    let subscriptions: &[Value] = answer["Subscriptions"].as_array().map_or(&[], Vec::as_slice);
     for subscription in subscriptions {
         if subscription["SubscriptionArn"] == "PendingConfirmation" {
             let what =

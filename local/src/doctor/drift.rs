@@ -106,7 +106,7 @@ fn same(expected: &Value, live: &Value) -> bool {
         }
         (Value::Object(fields), live) => fields.iter().all(|(name, expected)| same(expected, &live[name])),
         (Value::Array(items), live) => {
-            let live = live.as_array().map_or(&[][..], Vec::as_slice);
+            let live: &[Value] = live.as_array().map_or(&[], Vec::as_slice);
             items.len() == live.len() && items.iter().all(|item| live.iter().any(|live| same(item, live)))
         }
         (Value::Bool(false), Value::Null) => true,

@@ -187,7 +187,7 @@ fn capitalised(value: &Value) -> Value {
         Value::Object(fields) => {
             let field = |(name, value): (&String, &Value)| {
                 let first = name.chars().next().map(|letter| letter.to_ascii_uppercase());
-                (first.into_iter().chain(name.chars().skip(1)).collect(), capitalised(value))
+                (first.into_iter().chain(name.chars().skip(1)).collect::<String>(), capitalised(value))
             };
             Value::Object(fields.iter().map(field).collect::<Map<String, Value>>())
         }
