@@ -15,7 +15,7 @@ pub fn check(deployed: &Deployed, report: &mut Report) {
         match found {
             Some(finding) => report.add(finding),
             None => {
-                report.fine("There are executions enough for all workers, and for the other functions beside them.")
+                report.fine("There are executions enough for all workers, and for the other functions beside them.");
             }
         }
     }
