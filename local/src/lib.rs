@@ -6,6 +6,7 @@
 mod aws_env;
 mod cloudformation;
 mod command_line;
+mod doctor;
 pub mod engine;
 mod environment;
 mod first_start;
@@ -270,6 +271,8 @@ mod tests {
             "events publish t",
             "stats --window 72h",
             "completions cmd",
+            "doctor --region",
+            "doctor dray",
         ];
         for line in wrong {
             let line = line.replace("ID", ID);

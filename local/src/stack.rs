@@ -204,7 +204,12 @@ fn api_url(engine_url: &str, outputs: &BTreeMap<String, String>) -> anyhow::Resu
     let url = outputs.get("ApiUrl").context("template.yaml has no output ApiUrl")?;
     let host = url.split("://").nth(1).and_then(|rest| rest.split('.').next());
     let api_id = host.context("the output ApiUrl is no address")?;
-    Ok(format!("{engine_url}/_aws/execute-api/{api_id}/$default"))
+    Ok(api_url_of(engine_url, api_id))
+}
+
+/// Where the engine serves the HTTP API of this id.
+pub fn api_url_of(engine_url: &str, api_id: &str) -> String {
+    format!("{engine_url}/_aws/execute-api/{api_id}/$default")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]

@@ -8,6 +8,8 @@ pub mod ports;
 pub mod s3;
 pub mod ses;
 pub mod settings;
+#[cfg(feature = "signing")]
+pub mod signing;
 pub mod sns;
 pub mod sqs;
 pub mod startup;
