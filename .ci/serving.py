@@ -13,11 +13,11 @@ READY_SECONDS = 1800  # it may have to be compiled
 
 
 @contextlib.contextmanager
-def serving(command):
+def serving(command, cwd=ROOT):
     """Runs the server, which must say where it listens. However this ends, the server does too."""
     # In a group of its own: what it starts ends with it.
     server = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     too_late = threading.Timer(READY_SECONDS, kill, [server, signal.SIGKILL])
     try:

@@ -11,8 +11,20 @@ use crate::functions::Function;
 /// The stack's name.
 const STACK: &str = "dray";
 
-/// The bucket that the functions' code is put into, as `sam deploy` does with one of its own.
+/// The bucket that the functions' code and the template are put into, as `sam deploy` does with one of its own: a request
+/// takes no template of more than 51,200 bytes.
 const CODE_BUCKET: &str = "dray-code";
+
+/// Puts the functions' code where [`deploy`] finds it.
+pub async fn upload(engine_url: &str, functions: &[Function]) -> anyhow::Result<()> {
+    let aws = LocalAws { client: Client::new(), url: engine_url.to_owned() };
+    aws.put(CODE_BUCKET, vec![]).await.context("failed to make a bucket for the code")?;
+    for function in functions {
+        let key = format!("{CODE_BUCKET}/{}", function.file_name);
+        aws.put(&key, function.zip.clone()).await.with_context(|| format!("failed to upload {}", function.name))?;
+    }
+    Ok(())
+}
 
 /// Deploys `template` with these functions as its code. Gives the stack's outputs.
 pub async fn deploy(
@@ -22,24 +34,22 @@ pub async fn deploy(
     parameters: &[(String, String)],
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let aws = LocalAws { client: Client::new(), url: engine_url.to_owned() };
-    aws.put(CODE_BUCKET, vec![]).await.context("failed to make a bucket for the code")?;
-    for function in functions {
-        let key = format!("{CODE_BUCKET}/{}", function.file_name);
-        aws.put(&key, function.zip.clone()).await.with_context(|| format!("failed to upload {}", function.name))?;
-    }
-    let template = with_code(template, functions)?;
+    let template_key = format!("{CODE_BUCKET}/template.yaml");
+    let template = with_code(template, functions)?.into_bytes();
+    aws.put(&template_key, template).await.context("failed to upload template.yaml")?;
+    let template_url = format!("{engine_url}/{template_key}");
     let exists = aws.call("DescribeStacks", &[]).await.is_ok();
     let action = if exists { "UpdateStack" } else { "CreateStack" };
-    match aws.call(action, &arguments(&template, parameters)).await {
+    match aws.call(action, &arguments(template_url, parameters)).await {
         Err(error) if error.to_string().contains("No updates are to be performed") => {}
         answer => drop(answer.context("failed to deploy template.yaml")?),
     }
     aws.wait_for_outputs().await
 }
 
-fn arguments(template: &str, parameters: &[(String, String)]) -> Vec<(String, String)> {
+fn arguments(template_url: String, parameters: &[(String, String)]) -> Vec<(String, String)> {
     let mut arguments = vec![
-        ("TemplateBody".to_owned(), template.to_owned()),
+        ("TemplateURL".to_owned(), template_url),
         ("Capabilities.member.1".to_owned(), "CAPABILITY_IAM".to_owned()),
         ("Capabilities.member.2".to_owned(), "CAPABILITY_AUTO_EXPAND".to_owned()),
     ];

@@ -4,6 +4,8 @@ The local stack holds the other end of standard input. However that process dies
 left behind: not the engine, and not the function processes that the engine started.
 """
 
+import datetime
+import json
 import os
 import re
 import signal
@@ -12,6 +14,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler
 
+import hypercorn.asyncio
 from ministack import app as gateway
 from ministack.services import dynamodb, lambda_svc
 
@@ -43,6 +46,30 @@ def execute_and_heed_failures(func, event):
 
 
 lambda_svc._execute_function = execute_and_heed_failures
+
+# A function's process that dies, at its start or in the middle, is told to whoever reads along in the folder of logs: its
+# own log cannot say so. And what it said while it started goes to its log group, which would have had nothing.
+run_process = lambda_svc._execute_function_provided_warm
+
+
+def run_process_and_tell_if_it_dies(func, event, request_id):
+    result = run_process(func, event, request_id)
+    body = result.get("body")
+    if result.get("error") and isinstance(body, dict) and str(body.get("errorType")).startswith(("Runtime.", "Sandbox.")):
+        error = str(body.get("errorMessage"))
+        result["log"] = result.get("log") or error
+        tell({"function": (func.get("config") or func).get("FunctionName"), "error": error})
+    return result
+
+
+def tell(what):
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = json.dumps({"timestamp": now, "level": "ERROR", "message": "function.died", **what})
+    with open(os.path.join(os.environ["LOG_DIR"], "lambda.log"), "a") as log:
+        log.write(line + "\n")
+
+
+lambda_svc._execute_function_provided_warm = run_process_and_tell_if_it_dies
 
 # What a PartiQL statement writes gets no record in the table's stream. It is noted here, and recorded as the writes of
 # other calls are once the statement has succeeded: a transaction that fails takes back what it has written.
@@ -86,6 +113,7 @@ dynamodb._execute_transaction = recorded(dynamodb._execute_transaction)
 # `Sec-Fetch-Site`, which is `none` for an address that a person has typed. What a page reaches under a name of its own
 # that leads here (DNS rebinding) is known by its `Host`. Names below `localhost` lead nowhere else, and are S3's buckets.
 OUR_HOST = re.compile(r"(127\.0\.0\.1|\[::1\]|([a-z0-9.-]+\.)?localhost)(:\d+)?", re.IGNORECASE)
+ALSO_AT = os.environ.get("ALSO_LISTEN_AT")  # address:port
 REFUSAL = "The local AWS takes no requests from web pages, and none for another host than this machine."
 
 
@@ -93,7 +121,7 @@ def is_foreign(headers):
     headers = [(name.lower(), value) for name, value in headers]
     hosts = [value for name, value in headers if name == "host"]
     of_a_page = any(name == "origin" or (name == "sec-fetch-site" and value != "none") for name, value in headers)
-    return of_a_page or not hosts or not all(OUR_HOST.fullmatch(host) for host in hosts)
+    return of_a_page or not hosts or not all(OUR_HOST.fullmatch(host) or host == ALSO_AT for host in hosts)
 
 
 serve = gateway.app
@@ -135,6 +163,17 @@ def parse_request_of_program(handler):
 
 
 BaseHTTPRequestHandler.parse_request = parse_request_of_program
+
+# The engine listens at one address. Containers come to another one, if they may; the functions' own ports stay as they are.
+listen = hypercorn.asyncio.serve
+
+
+def listen_there_too(app, config):
+    config.bind = [*config.bind, *filter(None, [ALSO_AT])]
+    return listen(app, config)
+
+
+hypercorn.asyncio.serve = listen_there_too
 
 GRACE_SECONDS = 10
 

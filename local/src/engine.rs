@@ -1,5 +1,6 @@
 //! MiniStack, the local AWS: installed under the target folder, run as a process of its own.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub struct Engine {
     lifeline: Option<ChildStdin>,
     group: Pid,
     url: String,
+    also_at: Option<SocketAddr>,
 }
 
 /// Where an engine keeps what it has.
@@ -57,6 +59,17 @@ impl Engine {
         folders: &Folders,
         functions_reach_it_at: Option<&str>,
     ) -> anyhow::Result<Self> {
+        Self::start_also_at(None, packages, folders, functions_reach_it_at).await
+    }
+
+    /// The same, listening on this address of the machine as well as on 127.0.0.1, on the same port. Whoever reaches the
+    /// address may use the engine.
+    pub async fn start_also_at(
+        address: Option<IpAddr>,
+        packages: &Path,
+        folders: &Folders,
+        functions_reach_it_at: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let port = port_of(&folders.data_dir).await?;
         let url = format!("http://127.0.0.1:{port}");
         let mut command = Command::new("python3");
@@ -74,6 +87,8 @@ impl Engine {
         command.env("BIND_HOST", "127.0.0.1").env("MINISTACK_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
         command.env("AWS_ENDPOINT_URL", functions_reach_it_at.unwrap_or(&url)).env("LOG_LEVEL", "ERROR");
         command.env("KILL_POINTS", &folders.kill_points);
+        let also_at = address.map(|address| SocketAddr::new(address, port));
+        command.envs(also_at.map(|address| ("ALSO_LISTEN_AT", address.to_string())));
         command.env("IOT_MTLS_ENABLED", "0").env("SFTP_ENABLED", "0");
         command.env("PERSIST_STATE", "1").env("STATE_DIR", in_data_dir("state"));
         command.env("S3_PERSIST", "1").env("S3_DATA_DIR", in_data_dir("s3"));
@@ -82,7 +97,7 @@ impl Engine {
         let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let group = id.context("the engine ended at once")?;
         let (lifeline, stderr) = (child.stdin.take(), child.stderr.take());
-        let mut engine = Self { child, lifeline, group, url };
+        let mut engine = Self { child, lifeline, group, url, also_at };
         engine.wait_until_ready(stderr).await?;
         Ok(engine)
     }
@@ -90,6 +105,11 @@ impl Engine {
     /// Its address.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its other address, if it has one.
+    pub fn other_url(&self) -> Option<String> {
+        self.also_at.map(|address| format!("http://{address}"))
     }
 
     /// Returns when the engine ends without having been asked to.

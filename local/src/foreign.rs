@@ -7,6 +7,8 @@
 //! leads to this machine (DNS rebinding) is of the same site for them, and is known by the name in `Host`. Other programs
 //! send neither of the first two.
 
+use std::net::{IpAddr, SocketAddr};
+
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method};
 
@@ -18,12 +20,16 @@ const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 pub struct Guard {
     /// Those that were given, beside [`LOOPBACK`].
     names: Vec<String>,
+    /// The machine's other address at which it is called. A page of another port there is as foreign as any: unlike at a
+    /// name, others may serve pages there.
+    address: Option<String>,
 }
 
 impl Guard {
-    /// `names` are host names without a port.
-    pub fn new(names: Vec<String>) -> Self {
-        Self { names }
+    /// `names` are host names without a port; `address` is one of this machine.
+    pub fn new(names: Vec<String>, address: Option<IpAddr>) -> Self {
+        let as_host = |address| name_of(&SocketAddr::new(address, 0).to_string());
+        Self { names, address: address.and_then(as_host) }
     }
 
     /// Why a request with this method and these headers is refused, if it is.
@@ -50,7 +56,8 @@ impl Guard {
         let mut hosts = texts(headers, "host");
         let host = hosts.next().flatten().filter(|_| hosts.next().is_none())?;
         let name = name_of(host)?;
-        let is_ours = LOOPBACK.iter().any(|ours| ours.eq_ignore_ascii_case(&name)) || self.is_given(&name);
+        let mut addresses = LOOPBACK.into_iter().chain(self.address.as_deref());
+        let is_ours = addresses.any(|ours| ours.eq_ignore_ascii_case(&name)) || self.is_given(&name);
         is_ours.then_some(host)
     }
 
@@ -85,7 +92,10 @@ mod tests {
     const OURS: (&str, &str) = ("host", "127.0.0.1:3000");
 
     fn is_taken(method: &Method, headers: &[(&str, &str)]) -> bool {
-        let guard = Guard::new(vec!["dray.example".to_owned()]);
+        is_taken_by(&Guard::new(vec!["dray.example".to_owned()], None), method, headers)
+    }
+
+    fn is_taken_by(guard: &Guard, method: &Method, headers: &[(&str, &str)]) -> bool {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
@@ -117,6 +127,26 @@ mod tests {
         }
         assert!(!is_taken(&Method::GET, &[]));
         assert!(!is_taken(&Method::GET, &[OURS, ("host", "evil.example")]));
+    }
+
+    #[test]
+    fn the_other_address_is_a_host_and_pages_of_its_other_ports_are_foreign() {
+        for (address, host) in [("172.17.0.1", "172.17.0.1:3000"), ("fd00::1", "[fd00::1]:3000")] {
+            let guard = Guard::new(vec![], address.parse().ok());
+            for (host, origin, expected) in [
+                (host, None, true),
+                (host, Some(format!("http://{host}")), true),
+                (host, Some(format!("http://{host}1")), false),
+                (host, Some("http://127.0.0.1:3000".to_owned()), false),
+                ("127.0.0.1:3000", None, true),
+                ("172.17.0.2:3000", None, false),
+                ("[fd00::2]:3000", None, false),
+            ] {
+                let headers = [("host", host)].into_iter().chain(origin.as_deref().map(|origin| ("origin", origin)));
+                let headers: Vec<_> = headers.collect();
+                assert_eq!(is_taken_by(&guard, &Method::POST, &headers), expected, "{headers:?}");
+            }
+        }
     }
 
     #[test]

@@ -8,16 +8,18 @@ mod cloudformation;
 mod command_line;
 pub mod engine;
 mod environment;
+mod first_start;
 mod follow;
 mod foreign;
 mod functions;
 mod proxy;
 pub mod python;
+mod sam;
 mod stack;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -61,12 +63,12 @@ impl CommandLine {
 
 /// An option of the stack where there is a command, or the other way round.
 fn misplaced(matches: &ArgMatches) -> Option<String> {
-    let (others, whose) = if matches.subcommand_name().is_some() {
-        (["port", "data_dir", "allow_host"], "before a command: it is for running the stack")
+    let (others, whose): (&[&str], &str) = if matches.subcommand_name().is_some() {
+        (&["port", "data_dir", "functions", "allow_host", "bind"], "before a command: it is for running the stack")
     } else {
-        (["url", "token", "json"], "without a command: it is for commands alone")
+        (&["url", "token", "json"], "without a command: it is for commands alone")
     };
-    let given = others.into_iter().find(|name| matches.value_source(name) == Some(ValueSource::CommandLine))?;
+    let given = others.iter().find(|name| matches.value_source(name) == Some(ValueSource::CommandLine))?;
     Some(format!("--{} cannot stand {whose}", given.replace('_', "-")))
 }
 
@@ -79,9 +81,17 @@ pub struct Options {
     /// Where jobs, messages and logs are kept between runs
     #[arg(long, default_value = ".dray")]
     pub data_dir: PathBuf,
+    /// A folder with the functions as `sam build` has made them, .aws-sam/build, or with a zip of each: what runs instead of
+    /// functions that are built now
+    #[arg(long, value_name = "FOLDER")]
+    pub functions: Option<PathBuf>,
     /// Another name by which the API may be called on this machine, as `host.docker.internal`; can be given several times
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
+    /// Another address of this machine at which the API and the local AWS listen, for containers: 172.17.0.1 is Docker's.
+    /// Whoever reaches it may use both, and run programs here
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub bind: Option<IpAddr>,
     /// For tests that come between the functions and the local AWS
     #[arg(skip)]
     pub detour: Option<Detour>,
@@ -154,7 +164,7 @@ async fn run_until_stopped(options: Options) -> anyhow::Result<()> {
         }
     };
 
-    let listener = bind(options.port).await?;
+    let listener = bind(Ipv4Addr::LOCALHOST.into(), options.port).await?;
     let environment = Environment::of_this_process()?;
     let mut stack = tokio::select! {
         stack = Stack::start(&options, environment, listener, &|step| println!("{step}")) => stack?,
@@ -162,6 +172,9 @@ async fn run_until_stopped(options: Options) -> anyhow::Result<()> {
     };
     let aws_env = options.data_dir.join(aws_env::FILE);
     println!("\nready: {}\n\n{}\n", stack.url(), first_steps(stack.url(), &aws_env));
+    if let Some(url) = stack.aws_url_for_containers() {
+        println!("Containers, and whoever else reaches it, may use the local AWS at {url} (docs/sam-local.md).\n");
+    }
     let broken = tokio::select! {
         error = stack.broken() => Some(error),
         () = stopped() => None,
@@ -171,10 +184,20 @@ async fn run_until_stopped(options: Options) -> anyhow::Result<()> {
     broken.map_or(Ok(()), Err)
 }
 
-async fn bind(port: u16) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .with_context(|| format!("port {port} is taken: give another with --port, or stop what listens there"))
+async fn bind(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((address, port)).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is no address of this machine"),
+        _ => anyhow::Error::new(error)
+            .context(format!("port {port} is taken: give another with --port, or stop what listens there")),
+    })
+}
+
+/// Reads an address for `--bind`. "All of them" is none: callers are known by the address that they call.
+fn address(text: &str) -> Result<IpAddr, String> {
+    match text.parse::<IpAddr>() {
+        Ok(address) if !address.is_unspecified() => Ok(address),
+        Ok(_) | Err(_) => Err("it must be one address of this machine, as 172.17.0.1".to_owned()),
+    }
 }
 
 fn first_steps(url: &str, aws_env: &Path) -> String {
@@ -221,6 +244,11 @@ mod tests {
             "--port 3 jobs list",
             "--data-dir x jobs list",
             "--allow-host x jobs list",
+            "--functions x jobs list",
+            "--bind 172.17.0.1 jobs list",
+            "--bind 0.0.0.0",
+            "--bind ::",
+            "--bind docker0",
             "--url http://localhost:1",
             "--json",
             "jobs",

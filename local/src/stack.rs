@@ -14,7 +14,7 @@ use crate::engine::{self, Engine, Folders};
 use crate::environment::Environment;
 use crate::follow::follow;
 use crate::foreign::Guard;
-use crate::{Options, aws_env, cloudformation, functions, proxy};
+use crate::{Options, aws_env, cloudformation, first_start, functions, proxy, sam};
 
 /// A running stack. Dropped, it ends at once, and what happened since its start may be forgotten; [`Stack::stop`] keeps it.
 pub struct Stack {
@@ -39,34 +39,54 @@ impl Stack {
         let working_dir = std::env::current_dir().context("there is no working directory")?;
         let folders = Folders::below(&options.data_dir)?;
         let lock = lock(&folders.data_dir)?;
+        let address = listener.local_addr().context("the API has no address")?;
+        let mut listeners = vec![listener];
+        if let Some(also_at) = options.bind {
+            listeners.push(crate::bind(also_at, address.port()).await?);
+        }
 
-        report("building the functions");
-        let built = functions::build(&workspace()).await?;
+        let built = match &options.functions {
+            None => {
+                report("building the functions");
+                functions::build(&workspace()).await?
+            }
+            Some(folder) => {
+                report(&format!("taking the functions from {}", folder.display()));
+                functions::built_in(folder, &workspace()).await?
+            }
+        };
         for function in &built.functions {
             report(&format!("  {:<8} {:>6.2} MB zipped", function.name, megabytes(function.zip.len())));
         }
         let packages = engine::install(&built.target_dir, report).await?;
         report("starting the local AWS");
         let detour = options.detour.as_ref();
-        let engine = Engine::start(&packages, &folders, detour.map(|detour| detour.url.as_str())).await?;
+        let detour_url = detour.map(|detour| detour.url.as_str());
+        let engine = Engine::start_also_at(options.bind, &packages, &folders, detour_url).await?;
         if let Some(detour) = detour {
             detour.leads_to.get_or_init(|| engine.url().to_owned());
         }
         report("deploying template.yaml");
         let template =
             std::fs::read_to_string(workspace().join("template.yaml")).context("failed to read template.yaml")?;
-        let parameters = environment.parameters(&working_dir);
-        let outputs = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await?;
+        let (outputs, refused) =
+            deploy_what_fits(engine.url(), &template, &built.functions, environment, &working_dir).await?;
+        report("starting each function once");
+        first_start::check(engine.url(), &outputs, refused).await?;
 
-        let url = format!("http://{}", listener.local_addr().context("the API has no address")?);
+        let url = format!("http://{address}");
         aws_env::write(&folders.data_dir, engine.url(), &url, &outputs)?;
+        sam::write(&folders.data_dir, engine.url(), engine.other_url().as_deref(), &outputs).await?;
         let api_url = api_url(engine.url(), &outputs)?;
-        let guard = Guard::new(options.allow_host.clone());
+        let guard = Guard::new(options.allow_host.clone(), options.bind);
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let ended = proxy::serve(listener, api_url, guard).await;
-            anyhow::anyhow!("the API is no longer served ({ended:?})")
-        });
+        for listener in listeners {
+            let (api_url, guard) = (api_url.clone(), guard.clone());
+            tasks.spawn(async move {
+                let ended = proxy::serve(listener, api_url, guard).await;
+                anyhow::anyhow!("the API is no longer served ({ended:?})")
+            });
+        }
         let tell = report.clone();
         let logs = folders.logs;
         tasks.spawn(async move {
@@ -86,6 +106,11 @@ impl Stack {
     /// Where the local AWS is.
     pub fn aws_url(&self) -> &str {
         self.engine.url()
+    }
+
+    /// Where containers reach the local AWS, if they do.
+    pub fn aws_url_for_containers(&self) -> Option<String> {
+        self.engine.other_url()
     }
 
     /// The outputs of the template by name: `QueueUrl`, say.
@@ -126,6 +151,29 @@ impl Stack {
             tokio::time::sleep(BETWEEN_HEALTH_LOOKS).await;
         }
         Ok(())
+    }
+}
+
+/// Deploys the template. Settings that the template does not take are left at what they are unless given, so that all the
+/// others can be checked as well; what was said of them is given beside the outputs.
+async fn deploy_what_fits(
+    engine_url: &str,
+    template: &str,
+    functions: &[functions::Function],
+    mut environment: Environment,
+    working_dir: &Path,
+) -> anyhow::Result<(BTreeMap<String, String>, Vec<String>)> {
+    cloudformation::upload(engine_url, functions).await?;
+    let mut refused = vec![];
+    loop {
+        let parameters = environment.parameters(working_dir);
+        match cloudformation::deploy(engine_url, template, functions, &parameters).await {
+            Ok(outputs) => return Ok((outputs, refused)),
+            Err(error) => match environment.take_refused(&format!("{error:#}")) {
+                Some(setting) => refused.push(setting),
+                None => return Err(error),
+            },
+        }
     }
 }
 

@@ -66,6 +66,7 @@ impl JobChange {
         let after = fold(&self.history[..=index]).ok_or(ImpossibleHistory(self.job_id))?;
         let earlier = fold(before);
         let resumed = earlier.as_ref().is_some_and(|earlier| earlier.resumes);
+        let was_running = earlier.as_ref().is_some_and(|earlier| earlier.status == Status::Processing);
         let was_pending = earlier.as_ref().is_some_and(|earlier| earlier.status == Status::Pending);
         Ok(Recorded {
             id: EventId { job_id: self.job_id, index },
@@ -76,7 +77,10 @@ impl JobChange {
             attempt: after.attempts,
             before: earlier.map(|earlier| earlier.status),
             status: after.status,
-            ran: attempt_ended_by(event).then(|| attempt_began(before)).flatten().map(|began| event.at().since(began)),
+            ran: (was_running && attempt_ended_by(event))
+                .then(|| attempt_began(before))
+                .flatten()
+                .map(|began| event.at().since(began)),
             waited: (matches!(event, Event::Started { .. }) && was_pending && !resumed)
                 .then(|| ready_from(before))
                 .flatten()
@@ -91,6 +95,7 @@ impl JobChange {
 fn attempt_ended_by(event: &Event) -> bool {
     match event {
         Event::Completed { .. } | Event::Retrying { .. } => true,
+        // One that waits can fail as well, if no worker can run it: then there is no attempt to end.
         Event::Failed { error, .. } => error != ABANDONED,
         Event::Accepted { .. }
         | Event::Started { .. }
@@ -99,7 +104,8 @@ fn attempt_ended_by(event: &Event) -> bool {
         | Event::Cancelled { .. }
         | Event::Lapsed { .. }
         | Event::Rescheduled { .. }
-        | Event::Redriven { .. } => false,
+        | Event::Redriven { .. }
+        | Event::Unknown(_) => false,
     }
 }
 
@@ -130,7 +136,8 @@ fn ready_from(history: &[Event]) -> Option<Timestamp> {
         | Event::Failed { .. }
         | Event::CancelRequested { .. }
         | Event::Cancelled { .. }
-        | Event::Lapsed { .. } => None,
+        | Event::Lapsed { .. }
+        | Event::Unknown(_) => None,
     })
 }
 
@@ -227,6 +234,8 @@ pub enum Kind {
     Rescheduled,
     /// See [`Event::Redriven`].
     Redriven,
+    /// See [`Event::Unknown`].
+    Unknown,
 }
 
 impl Kind {
@@ -244,6 +253,7 @@ impl Kind {
             Event::Lapsed { .. } => Self::Lapsed,
             Event::Rescheduled { .. } => Self::Rescheduled,
             Event::Redriven { .. } => Self::Redriven,
+            Event::Unknown(_) => Self::Unknown,
         }
     }
 
@@ -257,7 +267,7 @@ impl Kind {
             Self::Failed => Some("job.failed"),
             Self::Cancelled | Self::Lapsed => Some("job.cancelled"),
             Self::Redriven => Some("job.redriven"),
-            Self::Resumed | Self::Yielded | Self::CancelRequested | Self::Rescheduled => None,
+            Self::Resumed | Self::Yielded | Self::CancelRequested | Self::Rescheduled | Self::Unknown => None,
         }
     }
 
@@ -275,7 +285,8 @@ impl Kind {
             | Self::CancelRequested
             | Self::Cancelled
             | Self::Rescheduled
-            | Self::Redriven => None,
+            | Self::Redriven
+            | Self::Unknown => None,
         }
     }
 }
@@ -412,6 +423,29 @@ mod tests {
         history.push(Event::Failed { at: at(90), error: ABANDONED.to_owned() });
         let events = change(history, 4).new_events().expect("possible");
         assert_eq!((events.len(), events[0].ran), (1, None));
+    }
+
+    #[test]
+    fn a_job_that_no_worker_could_run_ends_no_attempt() {
+        let mut history = eventful();
+        history.truncate(3);
+        history.push(Event::Failed { at: at(90_000), error: "no worker could run it".to_owned() });
+        let events = change(history, 3).new_events().expect("possible");
+        assert_eq!((events.len(), events[0].ran, events[0].status), (1, None, Status::Failed));
+    }
+
+    #[test]
+    fn an_unknown_event_is_nobodys_affair_and_keeps_no_other_back() {
+        let unknown = serde_json::from_str(r#"{"event":"paused","at":1800000022000}"#).expect("an event");
+        let mut history = eventful();
+        history.insert(4, unknown);
+        let events = change(history, 0).new_events().expect("possible");
+        let whole = change(eventful(), 0).new_events().expect("possible");
+        let told = |events: &[Recorded]| {
+            events.iter().filter(|event| event.kind != Kind::Unknown).map(|event| event.kind).collect::<Vec<_>>()
+        };
+        assert_eq!((events.len(), told(&events)), (whole.len() + 1, told(&whole)));
+        assert_eq!(events[4].notice(), None);
     }
 
     #[test]

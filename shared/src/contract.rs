@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use crate::event::fold;
 use crate::id::{JobId, LeaseToken, Tenant};
-use crate::job::{Job, Progress, Status, Tag};
+use crate::job::{FORMAT, HeldBack, Job, Progress, Status, Tag, TypeName};
 use crate::json::Json;
 use crate::memory::SeededEntropy;
 use crate::ports::{
@@ -206,15 +206,7 @@ async fn a_job_is_deleted_once_it_has_ended(store: &dyn JobStore) {
 }
 
 async fn a_stored_job_reads_back_as_it_was(store: &dyn JobStore) {
-    let mut job = job(1);
-    // Characters that message queues refuse, and numbers no float holds, must come back as they were.
-    job.payload = Json::parse("{\"\u{fffe}\":\"\u{ffff}\\u0000\",\"n\":12345678901234567890.10}").expect("valid");
-    job.tags = ["blue", "order:7"].map(|text| Tag::parse(text).expect("a tag")).into();
-    job.expires_at = Some(START + PLENTY);
-    job.callback_url = Some("https://example.com/hooks".to_owned());
-    job.checkpoint = Some(Json::parse(r#"{"row":7}"#).expect("valid"));
-    job.progress = Some(Progress { percent: 70, message: "row 7".to_owned(), at: START });
-    job.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+    let job = job_with_everything(1);
     assert_eq!(store.find(job.id).await.expect("answers"), None);
     assert_eq!(store.insert_if_absent(&job).await.expect("answers"), Inserted::New);
     assert_eq!(store.find(job.id).await.expect("answers").as_ref(), Some(&job));
@@ -236,7 +228,12 @@ async fn every_change_in_every_state_is_as_the_transition_function_says(store: &
     for path in paths() {
         for change in changes() {
             number += 1;
-            let mut expected = if number % 2 == 0 { job(number) } else { expiring(number) };
+            let mut expected = match number % 8 {
+                0 => Job { job_type: TypeName::new("of-another-version"), ..job(number) },
+                1 => Job { format: FORMAT + 1, ..expiring(number) },
+                2 | 4 | 6 => job(number),
+                _ => expiring(number),
+            };
             store.insert_if_absent(&expected).await.expect("answers");
             for step in path.iter().chain([&change]) {
                 let answer = store.change_if_allowed(expected.id, step).await.expect("answers");
@@ -304,8 +301,8 @@ async fn end(store: &dyn JobStore, job: &Job) {
     assert!(job.status().is_terminal(), "{job:?}");
 }
 
-/// A job of two attempts with a timeout of 10 s, accepted at [`START`].
-fn job(number: u16) -> Job {
+/// A job of two attempts with a timeout of 10 s, accepted at 2027-01-15T08:00:00Z.
+pub fn job(number: u16) -> Job {
     let body =
         br#"{"type":"csv-generation","payload":{"name":"Alice","score":95},"max_attempts":2,"timeout_seconds":10}"#;
     let mut random = [0; 10];
@@ -316,13 +313,29 @@ fn job(number: u16) -> Job {
     submission.into_job(JobId::at(START, random), Tenant::only(), START, origin)
 }
 
-/// The same, which is not to be started after 50 s.
+/// The same, with all that a job can have before it is claimed.
+pub fn job_with_everything(number: u16) -> Job {
+    let mut job = job(number);
+    // Characters that message queues refuse, and numbers no float holds, must come back as they were.
+    job.payload = Json::parse("{\"\u{fffe}\":\"\u{ffff}\\u0000\",\"n\":12345678901234567890.10}").expect("valid");
+    job.tags = ["blue", "order:7"].map(|text| Tag::parse(text).expect("a tag")).into();
+    job.expires_at = Some(START + PLENTY);
+    job.callback_url = Some("https://example.com/hooks".to_owned());
+    job.duplicate_of = Some(JobId::at(START, [9; 10]));
+    job.checkpoint = Some(Json::parse(r#"{"row":7}"#).expect("valid"));
+    job.progress = Some(Progress { percent: 70, message: "row 7".to_owned(), at: START });
+    job.held_back = Some(HeldBack { reason: "no such type".to_owned(), since: START });
+    job.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+    job
+}
+
+/// A [`job`] which is not to be started after 50 s.
 fn expiring(number: u16) -> Job {
     Job { expires_at: Some(START + SECOND * 50), ..job(number) }
 }
 
-/// Ways into every state, the times chosen so that leases are live, over, or about to be.
-fn paths() -> Vec<Vec<Change>> {
+/// Ways of a [`job`] into every state, the times chosen so that leases are live, over, or about to be.
+pub fn paths() -> Vec<Vec<Change>> {
     let first = claim(1, START);
     let lease_over = lease_end() + Duration::from_millis(1);
     let second = claim(2, lease_over);
@@ -344,6 +357,13 @@ fn paths() -> Vec<Vec<Change>> {
         vec![first.clone(), fail(1)],
         vec![first.clone(), Change::RequestCancel { now }, Change::YieldToCancel { now, fence: fence(1) }],
         vec![Change::CancelPending { now }],
+        vec![hold_back(START)],
+        vec![hold_back(START), first.clone()],
+        vec![hold_back(START), Change::Reschedule { now, not_before: now }],
+        vec![hold_back(START), Change::CancelPending { now }, redrive()],
+        vec![hold_back(START), end_held_back(START)],
+        vec![first.clone(), hold_back(lease_over)],
+        vec![first.clone(), yields(1), hold_back(START + SECOND * 20)],
         vec![waited(PLENTY)],
         vec![waited(Duration::from_mins(15))],
         vec![waited(Duration::from_mins(15)), claim(1, START)],
@@ -354,8 +374,8 @@ fn paths() -> Vec<Vec<Change>> {
     ]
 }
 
-/// Every change, before and after leases end, by the holder and by a stranger.
-fn changes() -> Vec<Change> {
+/// Every change of a [`job`], before and after leases end, by the holder and by a stranger.
+pub fn changes() -> Vec<Change> {
     let early = START + SECOND;
     let late = START + PLENTY;
     let tenant = Tenant::only();
@@ -380,6 +400,7 @@ fn changes() -> Vec<Change> {
     for now in [early, late] {
         changes.extend([Change::Expire { now, tenant: tenant.clone() }, Change::ExpireCancelled { now }]);
         changes.extend([Change::CancelPending { now }, Change::RequestCancel { now }, Change::Lapse { now }]);
+        changes.extend([hold_back(now), end_held_back(now), end_held_back(START)]);
         changes.extend([redrive(), Change::Reschedule { now, not_before: now + PLENTY * 60 }]);
     }
     changes
@@ -408,6 +429,16 @@ fn lease_end() -> Timestamp {
 
 fn claim(attempt: u8, now: Timestamp) -> Change {
     Change::Claim { now, token: token(attempt), time_left: PLENTY }
+}
+
+fn hold_back(now: Timestamp) -> Change {
+    Change::HoldBack { now, reason: "no such type".to_owned() }
+}
+
+/// A day after `since`.
+fn end_held_back(since: Timestamp) -> Change {
+    let error = "nobody came".to_owned();
+    Change::EndHeldBack { now: since + HeldBack::LONGEST, error, tenant: Tenant::only() }
 }
 
 fn yields(attempt: u8) -> Change {

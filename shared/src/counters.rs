@@ -166,7 +166,7 @@ pub fn counted_of(event: &Recorded) -> Vec<(Field, i64)> {
         Kind::Failed => Some(Field::Failed),
         Kind::Cancelled | Kind::Lapsed => Some(Field::Cancelled),
         Kind::Redriven => Some(Field::Redriven),
-        Kind::Resumed | Kind::Yielded | Kind::CancelRequested | Kind::Rescheduled => None,
+        Kind::Resumed | Kind::Yielded | Kind::CancelRequested | Kind::Rescheduled | Kind::Unknown => None,
     };
     let (before, after) = (event.before.and_then(gauge), gauge(event.status));
     let moved = before != after;

@@ -81,6 +81,21 @@ pub enum Event {
         /// When it may start.
         not_before: Timestamp,
     },
+    /// A newer build wrote it, and this one does not know what it means. It is kept as it is.
+    #[serde(untagged)]
+    Unknown(UnknownEvent),
+}
+
+/// An event of a kind, or with a content, that this build does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownEvent {
+    /// Its kind.
+    pub event: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// All else that was written of it.
+    #[serde(flatten)]
+    pub content: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The error of a job that was not started in time.
@@ -100,7 +115,8 @@ impl Event {
             | Self::Cancelled { at }
             | Self::Lapsed { at }
             | Self::Rescheduled { at, .. }
-            | Self::Redriven { at, .. } => *at,
+            | Self::Redriven { at, .. }
+            | Self::Unknown(UnknownEvent { at, .. }) => *at,
         }
     }
 
@@ -109,7 +125,7 @@ impl Event {
     pub fn leaves_resuming(&self, before: bool) -> bool {
         match self {
             Self::Yielded { .. } => true,
-            Self::Rescheduled { .. } => before,
+            Self::Rescheduled { .. } | Self::Unknown(_) => before,
             Self::Accepted { .. }
             | Self::Started { .. }
             | Self::Retrying { .. }
@@ -145,6 +161,9 @@ pub struct Summary {
 }
 
 /// Folds a history into what it says. `None` if no job can have this history.
+///
+/// What follows an event that this build does not know is taken as possible: the event may have changed anything. What it
+/// changed is not in the summary.
 pub fn fold(history: &[Event]) -> Option<Summary> {
     let (first, rest) = history.split_first()?;
     let Event::Accepted { at, .. } = first else { return None };
@@ -158,10 +177,14 @@ pub fn fold(history: &[Event]) -> Option<Summary> {
         error: None,
         resumes: false,
     };
-    rest.iter().try_fold(accepted, follow)
+    let mut all_known = true;
+    rest.iter().try_fold(accepted, |so_far, event| {
+        all_known &= !matches!(event, Event::Unknown(_));
+        follow(so_far, event, all_known)
+    })
 }
 
-fn follow(mut so_far: Summary, event: &Event) -> Option<Summary> {
+fn follow(mut so_far: Summary, event: &Event, all_known: bool) -> Option<Summary> {
     let before = so_far.status;
     let running = before == Status::Processing;
     let (possible, status) = match event {
@@ -169,13 +192,14 @@ fn follow(mut so_far: Summary, event: &Event) -> Option<Summary> {
         Event::Started { .. } => (!before.is_terminal(), Status::Processing),
         Event::Retrying { .. } | Event::Yielded { .. } => (running, Status::Pending),
         Event::Completed { .. } => (running, Status::Completed),
-        Event::Failed { .. } => (running, Status::Failed),
+        Event::Failed { .. } => (!before.is_terminal(), Status::Failed),
         Event::CancelRequested { .. } => (running, before),
         Event::Cancelled { .. } | Event::Lapsed { .. } => (!before.is_terminal(), Status::Cancelled),
         Event::Rescheduled { .. } => (before == Status::Pending, before),
         Event::Redriven { .. } => (matches!(before, Status::Failed | Status::Cancelled), Status::Pending),
+        Event::Unknown(_) => (true, before),
     };
-    if !possible {
+    if !possible && all_known {
         return None;
     }
     so_far.status = status;
@@ -194,7 +218,8 @@ fn follow(mut so_far: Summary, event: &Event) -> Option<Summary> {
         | Event::Redriven { .. }
         | Event::CancelRequested { .. }
         | Event::Cancelled { .. }
-        | Event::Rescheduled { .. } => {}
+        | Event::Rescheduled { .. }
+        | Event::Unknown(_) => {}
     }
     so_far.resumes = event.leaves_resuming(so_far.resumes);
     Some(so_far)
@@ -219,5 +244,43 @@ mod tests {
             assert_eq!(fold(history), None, "{history:?}");
         }
         assert!(fold(&[accepted]).is_some());
+    }
+
+    /// What this build does not know: a new kind, and a known one that is written in another way.
+    const UNKNOWN: [&str; 3] = [
+        r#"{"event":"paused","at":2,"by":"ada","until":{"n":[1,2.5,null,true]}}"#,
+        r#"{"event":"paused","at":2}"#,
+        r#"{"event":"retrying","at":2,"errors":["a"]}"#,
+    ];
+
+    #[test]
+    fn an_unknown_event_is_kept_as_it_is_and_the_rest_of_the_history_is_read() {
+        for unknown in UNKNOWN {
+            let history = format!(
+                r#"[{{"event":"accepted","at":1}},{unknown},{{"event":"started","at":3}},{{"event":"completed","at":4}}]"#
+            );
+            let events: Vec<Event> = serde_json::from_str(&history).expect("reads");
+            assert!(matches!(&events[1], Event::Unknown(event) if event.at == Timestamp::from_millis(2)), "{unknown}");
+            let summary = fold(&events).expect("possible");
+            assert_eq!((summary.status, summary.attempts), (Status::Completed, 1), "{unknown}");
+            let (before, after): (serde_json::Value, _) =
+                (serde_json::from_str(&history).expect("JSON"), serde_json::to_value(&events).expect("writes"));
+            assert_eq!(before, after);
+        }
+        for no_event in [r#"{"at":2}"#, r#"{"event":"paused"}"#, r#"{"event":[],"at":2}"#, "7"] {
+            assert!(serde_json::from_str::<Event>(no_event).is_err(), "{no_event}");
+        }
+    }
+
+    #[test]
+    fn anything_may_follow_an_unknown_event_and_nothing_else_than_before_may_come_before_it() {
+        let at = Timestamp::from_millis(1);
+        let accepted = Event::Accepted { at, not_before: None };
+        let unknown: Event = serde_json::from_str(UNKNOWN[0]).expect("reads");
+        let completed = Event::Completed { at };
+        let possible = fold(&[accepted.clone(), unknown.clone(), completed.clone()]).expect("possible");
+        assert_eq!(possible.status, Status::Completed);
+        assert_eq!(fold(&[accepted, completed, Event::Started { at }, unknown.clone()]), None);
+        assert_eq!(fold(&[unknown]), None);
     }
 }

@@ -57,8 +57,40 @@ pub struct Job {
     pub checkpoint: Option<Json>,
     /// How far its work has come, for people.
     pub progress: Option<Progress>,
+    /// Why no worker that came upon it could run it.
+    pub held_back: Option<HeldBack>,
+    /// What a build must know to go on with it: at most [`FORMAT`], unless a newer build wrote it.
+    pub format: u32,
     /// What happened, oldest first.
     pub history: Vec<Event>,
+}
+
+/// The format of what this build writes. A build that begins to write what older builds would misread raises it, and
+/// writes its number with each item that has such a thing in it: builds of a lower format then leave the job alone.
+pub const FORMAT: u32 = 1;
+
+/// A ready job that no worker could run so far: it may be of a newer version, or of a deployment that has been changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBack {
+    /// Why, as the first of them said.
+    pub reason: String,
+    /// When it came.
+    pub since: Timestamp,
+}
+
+impl HeldBack {
+    /// How long a job is held back before it fails: the time to put the deployment right.
+    pub const LONGEST: Duration = Duration::from_hours(24);
+
+    /// When the job fails unless a worker has come that can run it.
+    pub fn until(&self) -> Timestamp {
+        self.since + Self::LONGEST
+    }
+
+    /// The error of a job that was held back for so long.
+    pub fn error(&self) -> String {
+        format!("no worker could run it within a day: {}", self.reason)
+    }
 }
 
 /// How far a job's work has come, as its type last told.

@@ -31,7 +31,9 @@ pub trait JobStore: Send + Sync {
     async fn change_if_allowed(&self, id: JobId, change: &Change) -> Result<Changed, StoreError>;
 
     /// Jobs that were due before `now`, those that have waited longest first within each of the store's shards, `limit`
-    /// at most. A job that became overdue in the last seconds may be missing; it will be in a later answer.
+    /// at most. A job that became overdue in the last seconds may be missing; it will be in a later answer. One that cannot
+    /// be read is left out, and its due is moved by [`crate::sweep::LONGEST_BETWEEN_LOOKS`], so that it does not stand in
+    /// the way of the others.
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError>;
 
     /// Stores many new jobs in as few calls as the store allows, each for itself: one that is there already, or that the
@@ -191,6 +193,9 @@ pub enum StoreError {
     /// What is stored under this id is not a job that this build can read.
     #[error("job {0} cannot be read")]
     Unreadable(String, #[source] Source),
+    /// What is stored under this id was written by a newer build, in this format, higher than [`crate::job::FORMAT`].
+    #[error("job {0} was written by a newer version of Dray, in format {1}")]
+    Newer(String, u32),
 }
 
 impl StoreError {
@@ -198,7 +203,7 @@ impl StoreError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Unavailable(_) => true,
-            Self::Refused(_) | Self::Unreadable(..) => false,
+            Self::Refused(_) | Self::Unreadable(..) | Self::Newer(..) => false,
         }
     }
 }
@@ -318,6 +323,7 @@ mod tests {
         assert!(StoreError::Unavailable("too busy".into()).retryable());
         assert!(!StoreError::Refused("no such table".into()).retryable());
         assert!(!StoreError::Unreadable("an id".to_owned(), "no status".into()).retryable());
+        assert!(!StoreError::Newer("an id".to_owned(), 2).retryable());
     }
 
     fn job() -> Job {

@@ -202,7 +202,7 @@ impl Receipt {
             }
             Some(JobType::ProductProcessing) => self.take(&MARK_PRODUCT, 1, 1),
             Some(JobType::FileCleanup | JobType::PushNotification | JobType::WebhookDelivery) | None => {}
-            #[cfg(debug_assertions)]
+            #[cfg(feature = "rehearsal")]
             Some(JobType::Rehearsal) => {}
         }
     }
@@ -215,7 +215,7 @@ impl Receipt {
             Some(JobType::EmailSend) => self.request(Request::SendEmail, completed),
             Some(JobType::ProductProcessing) => self.take(&MARK_PRODUCT, 1, completed),
             Some(JobType::FileCleanup | JobType::PushNotification | JobType::WebhookDelivery) | None => {}
-            #[cfg(debug_assertions)]
+            #[cfg(feature = "rehearsal")]
             Some(JobType::Rehearsal) => {}
         }
     }
@@ -414,6 +414,8 @@ impl<'a> Reckoning<'a> {
                 self.deliveries = 0;
                 self.announce(*not_before, *at);
             }
+            // What it cost, only the build knows that wrote it.
+            Event::Unknown(_) => {}
         }
     }
 

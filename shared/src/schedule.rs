@@ -16,7 +16,7 @@ use crate::job::Job;
 use crate::json::Json;
 use crate::name::Name;
 use crate::schedule::rule::LONGEST_SEARCH_YEARS;
-use crate::submission::{Origin, Rejection, Submission, well_formed};
+use crate::submission::{Limits, Origin, Rejection, Submission, well_formed};
 use crate::time::Timestamp;
 
 pub use crate::schedule::rule::{MOST_COUNTED, Rule};
@@ -287,7 +287,7 @@ struct Body<'a> {
 impl Definition {
     /// Reads the body of `PUT /schedules/{name}`: `{"cron", "job"}` and optionally `time_zone` and `overlap`. The
     /// job is checked as if it were submitted at `now`.
-    pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Rejection> {
+    pub fn parse(body: &[u8], now: Timestamp, limits: Limits) -> Result<Self, Rejection> {
         let whole = well_formed(body)?;
         if !whole.starts_with('{') {
             return Err(InvalidField::new("body", "must be an object").into());
@@ -298,12 +298,12 @@ impl Definition {
             let problem = format!("never comes: nothing fits it in the next {LONGEST_SEARCH_YEARS} years");
             return Err(InvalidField::new("cron", problem).into());
         }
-        check_job(body.job, now)?;
+        check_job(body.job, now, limits)?;
         Ok(Self { rule, job: Json::from(body.job), overlap: body.overlap.unwrap_or_default() })
     }
 }
 
-fn check_job(job: &RawValue, now: Timestamp) -> Result<(), Rejection> {
+fn check_job(job: &RawValue, now: Timestamp, limits: Limits) -> Result<(), Rejection> {
     /// What a job may say about its own time when nobody else does.
     #[derive(Deserialize)]
     struct OwnTime {
@@ -315,7 +315,7 @@ fn check_job(job: &RawValue, now: Timestamp) -> Result<(), Rejection> {
     if !job.get().starts_with('{') {
         return Err(InvalidField::new("job", "must be an object").into());
     }
-    Submission::parse(job.get().as_bytes(), now).map_err(|rejection| rejection.within("job"))?;
+    Submission::parse_within(job.get().as_bytes(), now, limits).map_err(|rejection| rejection.within("job"))?;
     let OwnTime { delay_seconds, run_at, expires_at } = read_fields(job.get())?;
     for (field, given) in [("delay_seconds", delay_seconds), ("run_at", run_at), ("expires_at", expires_at)] {
         if given.is_some() {
@@ -342,7 +342,7 @@ mod tests {
     const JOB: &str = r#"{"type":"csv-generation","payload":{"a":1}}"#;
 
     fn parse(body: &str) -> Result<Definition, Rejection> {
-        Definition::parse(body.as_bytes(), time(NOW))
+        Definition::parse(body.as_bytes(), time(NOW), Limits::default())
     }
 
     #[test]

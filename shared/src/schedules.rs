@@ -247,6 +247,7 @@ mod tests {
     use crate::memory::MemoryStore;
     use crate::ports::Changed;
     use crate::schedule::{Definition, Skips};
+    use crate::submission::Limits;
     use crate::transition::Change;
 
     #[tokio::test]
@@ -259,7 +260,7 @@ mod tests {
     fn every_minute() -> Schedule {
         let body = br#"{"cron":"* * * * *","job":{"type":"csv-generation","payload":{"a":1}}}"#;
         let key = ScheduleKey { tenant: Tenant::only(), name: ScheduleName::parse("often").expect("a name") };
-        Schedule::new(key, Definition::parse(body, NOW).expect("fits"), NOW)
+        Schedule::new(key, Definition::parse(body, NOW, Limits::default()).expect("fits"), NOW)
     }
 
     /// A schedule of every minute that skips, stored; its first run's job has been made and has not ended. The next run

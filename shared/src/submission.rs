@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::event::Event;
 use crate::id::{JobId, Tenant};
 use crate::invalid::{InvalidField, read_fields};
-use crate::job::{Fingerprint, Job, State, Tag};
+use crate::job::{FORMAT, Fingerprint, Job, State, Tag};
 use crate::job_type::JobType;
 use crate::json::{Json, NotReadable, Whole, check_readable, null_is_absent};
 use crate::payloads::webhook_delivery::receiver_url;
@@ -18,9 +18,9 @@ use crate::time::Timestamp;
 /// The most attempts a job may ask for.
 pub const MOST_ATTEMPTS: u32 = 10;
 
-/// The longest an attempt may ask to run, in seconds: the worker's function timeout (60 s), less the lease's margin
-/// (5 s), less the time the worker may spend on other things before it claims (5 s).
-pub const LONGEST_TIMEOUT_SECONDS: u32 = 50;
+/// The longest an attempt may ask to run in any deployment, in seconds: the longest that Lambda lets a function run
+/// (900 s), less the lease's margin (5 s), less the time the worker may spend on other things before it claims (5 s).
+pub const LONGEST_TIMEOUT_SECONDS: u32 = 890;
 
 /// How far ahead a job may be accepted, in seconds.
 const LONGEST_DELAY_SECONDS: u32 = 366 * 24 * 60 * 60;
@@ -31,9 +31,6 @@ pub const LONGEST_DELAY: Duration = Duration::from_secs(LONGEST_DELAY_SECONDS as
 /// How many attempts a job asks for.
 pub type Attempts = Whole<1, MOST_ATTEMPTS>;
 
-/// How long an attempt asks to run.
-pub type TimeoutSeconds = Whole<1, LONGEST_TIMEOUT_SECONDS>;
-
 /// In how many seconds a job shall start.
 pub type DelaySeconds = Whole<0, LONGEST_DELAY_SECONDS>;
 
@@ -42,6 +39,26 @@ pub const MOST_TAGS: usize = 10;
 
 /// The longest request body, in bytes. Leaves room for a job's history and result under DynamoDB's item limit of 400 KB.
 pub const LONGEST_BODY: usize = 256 * 1024;
+
+/// What a deployment lets a job ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest an attempt may ask to run, in seconds: as [`LONGEST_TIMEOUT_SECONDS`], of as long as this deployment's
+    /// workers live (`WorkerTimeout` in `template.yaml`).
+    pub longest_attempt_seconds: u32,
+}
+
+impl Limits {
+    /// What some deployment may have let a job ask for.
+    pub const WIDEST: Self = Self { longest_attempt_seconds: LONGEST_TIMEOUT_SECONDS };
+}
+
+impl Default for Limits {
+    /// Those of workers that live 60 s.
+    fn default() -> Self {
+        Self { longest_attempt_seconds: 50 }
+    }
+}
 
 /// A request for one job, every part of it checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +113,8 @@ struct Body<'a> {
     #[serde(borrow)]
     payload: &'a RawValue,
     max_attempts: Option<Attempts>,
-    timeout_seconds: Option<TimeoutSeconds>,
+    #[serde(borrow)]
+    timeout_seconds: Option<&'a RawValue>,
     delay_seconds: Option<DelaySeconds>,
     run_at: Option<String>,
     expires_at: Option<String>,
@@ -108,10 +126,15 @@ struct Body<'a> {
 }
 
 impl Submission {
+    /// Reads what was accepted before, when the limits may have been others: see [`Submission::parse_within`].
+    pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Rejection> {
+        Self::parse_within(body, now, Limits::WIDEST)
+    }
+
     /// Reads the body of `POST /jobs`: `{"type", "payload"}` and optionally `max_attempts`, `timeout_seconds`,
     /// `delay_seconds` or `run_at`, `expires_at`, `tags`, and `callback_url`. `now` is needed to bound the times.
-    pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Rejection> {
-        let (submission, key) = Self::parse_of_batch(well_formed(body)?, now)?;
+    pub fn parse_within(body: &[u8], now: Timestamp, limits: Limits) -> Result<Self, Rejection> {
+        let (submission, key) = Self::parse_of_batch(well_formed(body)?, now, limits)?;
         match key {
             None => Ok(submission),
             Some(_) => {
@@ -121,7 +144,7 @@ impl Submission {
     }
 
     /// Reads one job of a batch, given as well-formed JSON: the same, and its `idempotency_key` if it has one.
-    pub fn parse_of_batch(whole: &str, now: Timestamp) -> Result<(Self, Option<String>), Rejection> {
+    pub fn parse_of_batch(whole: &str, now: Timestamp, limits: Limits) -> Result<(Self, Option<String>), Rejection> {
         if !whole.starts_with('{') {
             return Err(InvalidField::new("body", "must be an object").into());
         }
@@ -135,7 +158,7 @@ impl Submission {
             job_type,
             payload: Json::from(body.payload),
             max_attempts: body.max_attempts.map(Whole::get),
-            timeout_seconds: body.timeout_seconds.map(Whole::get),
+            timeout_seconds: body.timeout_seconds.map(|asked| parse_timeout(asked, limits)).transpose()?,
             start,
             expires_at: parse_expiry(body.expires_at.as_deref(), start.after(now))?,
             tags: parse_tags(&body.tags)?,
@@ -173,8 +196,9 @@ impl Submission {
         }
     }
 
-    /// The work of `original` once more, with another payload if one is given.
-    pub fn duplicate(original: &Job, payload: Option<&RawValue>) -> Result<Self, InvalidField> {
+    /// The work of `original` once more, with another payload if one is given. What it asked for under other limits is
+    /// cut down to these.
+    pub fn duplicate(original: &Job, payload: Option<&RawValue>, limits: Limits) -> Result<Self, InvalidField> {
         let Some(job_type) = JobType::named(original.job_type.as_str()) else {
             return Err(InvalidField::new("type", "of the job is not one that this deployment knows"));
         };
@@ -182,7 +206,9 @@ impl Submission {
         (job_type.policy().check)(payload.as_str()).map_err(|invalid| invalid.within("payload"))?;
         Ok(Self {
             max_attempts: Some(original.max_attempts.min(MOST_ATTEMPTS)),
-            timeout_seconds: u32::try_from(original.timeout.as_secs()).ok(),
+            timeout_seconds: u32::try_from(original.timeout.as_secs())
+                .ok()
+                .map(|seconds| seconds.min(limits.longest_attempt_seconds)),
             tags: original.tags.clone(),
             callback_url: original.callback_url.clone(),
             duplicate_of: Some(original.id),
@@ -254,6 +280,8 @@ impl Submission {
             duplicate_of: self.duplicate_of,
             checkpoint: None,
             progress: None,
+            held_back: None,
+            format: FORMAT,
             history: vec![Event::Accepted { at: now, not_before: Some(not_before).filter(|time| *time > now) }],
         }
     }
@@ -302,6 +330,15 @@ impl Start {
             },
         }
     }
+}
+
+/// Read by itself: how much is too much is not known to the type, and is to be told all the same.
+fn parse_timeout(asked: &RawValue, limits: Limits) -> Result<u32, InvalidField> {
+    let longest = limits.longest_attempt_seconds;
+    let seconds = serde_json::from_str::<Whole<1, LONGEST_TIMEOUT_SECONDS>>(asked.get()).ok().map(Whole::get);
+    seconds
+        .filter(|seconds| *seconds <= longest)
+        .ok_or_else(|| InvalidField::new("timeout_seconds", format!("must be a whole number from 1 to {longest}")))
 }
 
 /// Reads the time in `field`.
@@ -399,7 +436,6 @@ mod tests {
         assert_eq!(with(r#""extra":1"#), "`extra` is not a known field");
         assert_eq!(with(r#""max_attempts":0"#), "`max_attempts` must be a whole number from 1 to 10");
         assert_eq!(with(r#""max_attempts":11"#), "`max_attempts` must be a whole number from 1 to 10");
-        assert_eq!(with(r#""timeout_seconds":51"#), "`timeout_seconds` must be a whole number from 1 to 50");
         assert_eq!(with(r#""delay_seconds":-1"#), "`delay_seconds` must be a whole number from 0 to 31622400");
         assert_eq!(with(r#""run_at":"soon""#), "`run_at` must be an RFC 3339 time such as 2030-01-31T09:00:00Z");
         assert_eq!(
@@ -480,6 +516,39 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_may_ask_for_as_long_as_a_worker_of_this_deployment_lives_and_is_told_how_long_that_is() {
+        let asking = |seconds: &str, longest_attempt_seconds: u32| {
+            let body = format!(r#"{{"type":"csv-generation","payload":{{"a":1}},"timeout_seconds":{seconds}}}"#);
+            Submission::parse_within(body.as_bytes(), NOW, Limits { longest_attempt_seconds })
+        };
+        assert_eq!(Limits::default().longest_attempt_seconds, 50);
+        for longest in [50, 290, LONGEST_TIMEOUT_SECONDS] {
+            for fits in ["1".to_owned(), "2.0".to_owned(), longest.to_string(), format!("{longest}.0")] {
+                assert!(asking(&fits, longest).is_ok(), "{fits} of {longest}");
+            }
+            let none = Submission::parse_within(br#"{"type":"csv-generation","payload":{"a":1}}"#, NOW, Limits::WIDEST);
+            assert_eq!(asking("null", longest).expect("null is absent"), none.expect("fits"));
+            let problem = format!("`timeout_seconds` must be a whole number from 1 to {longest}");
+            let above = (longest + 1).to_string();
+            for wrong in [above.as_str(), "891", "0", "-1", "1.5", "1e300", r#""9""#, "true", "[]", "{}"] {
+                assert_eq!(asking(wrong, longest).expect_err(wrong).to_string(), problem, "{wrong} of {longest}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_of_a_job_asks_for_no_more_than_this_deployment_allows() {
+        let mut original = job(r#"{"type":"csv-generation","payload":{"a":1},"timeout_seconds":300}"#);
+        for (longest_attempt_seconds, seconds) in [(50, 50), (290, 290), (LONGEST_TIMEOUT_SECONDS, 300)] {
+            let copy = Submission::duplicate(&original, None, Limits { longest_attempt_seconds }).expect("a copy");
+            assert_eq!(copy.timeout_seconds, Some(seconds));
+        }
+        original.timeout = Duration::from_secs(7);
+        let copy = Submission::duplicate(&original, None, Limits::default()).expect("a copy");
+        assert_eq!(copy.timeout_seconds, Some(7));
+    }
+
+    #[test]
     fn a_job_is_what_was_asked_for_and_otherwise_what_its_type_lays_down() {
         let tags = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
         let asked = job_with(&format!(r#""max_attempts":10,"timeout_seconds":50,"tags":{tags:?}"#));
@@ -549,7 +618,7 @@ mod tests {
             parse(with_key).expect_err("alone").to_string(),
             "`idempotency_key` is for batches; give the header Idempotency-Key"
         );
-        let (submission, key) = Submission::parse_of_batch(with_key, NOW).expect("one of a batch");
+        let (submission, key) = Submission::parse_of_batch(with_key, NOW, Limits::default()).expect("one of a batch");
         assert_eq!(key.as_deref(), Some("order-1"));
         assert_eq!(submission, parse(r#"{"type":"csv-generation","payload":{"a":1}}"#).expect("fits"));
     }

@@ -17,7 +17,7 @@ use crate::job::{Fingerprint, Job, TypeName};
 use crate::job_type::JobType;
 use crate::json::{Json, null_is_absent};
 use crate::name::Name;
-use crate::submission::{Attempts, DelaySeconds, Origin, Rejection, Submission, TimeoutSeconds, well_formed};
+use crate::submission::{Attempts, DelaySeconds, Limits, Origin, Rejection, Submission, well_formed};
 use crate::time::Timestamp;
 
 pub use self::template::{LONGEST_TEMPLATE, MOST_PLACEHOLDERS, MOST_STEPS, Template, Unfit};
@@ -257,8 +257,8 @@ struct JobBody<'a> {
     payload: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<Attempts>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timeout_seconds: Option<TimeoutSeconds>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    timeout_seconds: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delay_seconds: Option<DelaySeconds>,
     #[serde(default, deserialize_with = "null_is_absent")]
@@ -270,20 +270,20 @@ struct JobBody<'a> {
 impl Definition {
     /// Reads the body of `PUT /subscriptions/{name}`: `{"event_type", "job"}`. The job is checked as if it were
     /// submitted at `now`, as far as it does not depend on the event.
-    pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Rejection> {
+    pub fn parse(body: &[u8], now: Timestamp, limits: Limits) -> Result<Self, Rejection> {
         let body: Body<'_> = read_fields(object(well_formed(body)?, "body")?)?;
         let event_type = EventType::parse(&body.event_type)?;
         let job = object(body.job.get(), "job")?;
         let within_job = |invalid: InvalidField| invalid.within("job");
         let job_body: JobBody<'_> = read_fields(job).map_err(within_job)?;
         let template = Template::parse(Json::from(body.job)).map_err(within_job)?;
-        let job_type = check(job_body, now).map_err(|rejection| rejection.within("job"))?;
+        let job_type = check(job_body, now, limits).map_err(|rejection| rejection.within("job"))?;
         Ok(Self { event_type, job_type, job: template })
     }
 }
 
 /// Submits the job for a try, with something that fits in the place of all that depends on the event. Gives its type.
-fn check(job: JobBody<'_>, now: Timestamp) -> Result<TypeName, Rejection> {
+fn check(job: JobBody<'_>, now: Timestamp, limits: Limits) -> Result<TypeName, Rejection> {
     let payload = Template::parse(Json::from(job.payload)).map_err(|invalid| invalid.within("payload"))?;
     let may_be_one = job.payload.get().starts_with(['{', '[']) || payload.is_placeholder();
     if payload.has_placeholders() && !may_be_one {
@@ -306,7 +306,7 @@ fn check(job: JobBody<'_>, now: Timestamp) -> Result<TypeName, Rejection> {
         ..job
     };
     let body = serde_json::to_vec(&tried).map_err(|error| Rejection::NotJson(error.to_string()))?;
-    Submission::parse(&body, now)?;
+    Submission::parse_within(&body, now, limits)?;
     Ok(job_type.map_or_else(|| TypeName::new(&tried.job_type), JobType::name))
 }
 
@@ -331,7 +331,7 @@ mod tests {
     const ORDER: &str = r#"{"order":7,"customer":{"name":"Ada","email":"ada@example.com"}}"#;
 
     fn define(job: &str) -> Result<Definition, Rejection> {
-        Definition::parse(format!(r#"{{"event_type":"order.created","job":{job}}}"#).as_bytes(), NOW)
+        Definition::parse(format!(r#"{{"event_type":"order.created","job":{job}}}"#).as_bytes(), NOW, Limits::default())
     }
 
     fn subscription(job: &str) -> Subscription {
@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_field_at_fault_is_named() {
-        let of = |body: &str| Definition::parse(body.as_bytes(), NOW).expect_err(body).to_string();
+        let of = |body: &str| Definition::parse(body.as_bytes(), NOW, Limits::default()).expect_err(body).to_string();
         assert_eq!(of("[]"), "`body` must be an object");
         assert_eq!(of("{}"), "`event_type` is required");
         assert_eq!(of(r#"{"event_type":"a"}"#), "`job` is required");

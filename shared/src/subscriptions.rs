@@ -118,6 +118,7 @@ impl SubscriptionStore for MemorySubscriptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::submission::Limits;
     use crate::subscription::Definition;
     use crate::time::Timestamp;
 
@@ -131,7 +132,7 @@ mod tests {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let body = br#"{"event_type":"order.created","job":{"type":"csv-generation","payload":{"a":1}}}"#;
         let key = SubscriptionKey { tenant: Tenant::only(), name: SubscriptionName::parse("only").expect("a name") };
-        let subscription = Subscription::new(key, Definition::parse(body, now).expect("fits"), now);
+        let subscription = Subscription::new(key, Definition::parse(body, now, Limits::default()).expect("fits"), now);
         let subscriptions = MemorySubscriptions::default();
         assert!(subscriptions.put_if_unchanged(&subscription, None).await.expect("answers"));
         let page = subscriptions.list(&Tenant::only(), None, 1).await.expect("answers");

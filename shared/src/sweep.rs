@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::job::{Job, State};
+use crate::job::{FORMAT, Job, State};
 use crate::time::Timestamp;
 use crate::transition::has_expired;
 
@@ -18,7 +18,7 @@ pub const LONGEST_QUEUE_DELAY: Duration = Duration::from_secs(900);
 const LOOK_AHEAD: Duration = Duration::from_secs(120);
 
 /// The longest time between two looks at a job that stays overdue.
-const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(900);
+pub const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(900);
 
 /// How many copies of messages one sweep sends while the queue has messages of its own to deliver, besides those that
 /// are surely lost. Small, so that a long backlog hardly grows; more than none, so that a lost message among them is found.
@@ -77,11 +77,13 @@ pub enum Decision {
     ExpireCancelled,
 }
 
-/// What to do about `job` at `now`.
+/// What to do about `job` at `now`. One of a newer format is ended by nobody but who knows that format: a worker of that
+/// build, to which a message may come.
 pub fn decide(job: &Job, now: Timestamp) -> Decision {
+    let may_end = job.format <= FORMAT;
     match job.state {
         State::Pending { due_at, .. } | State::Processing { due_at, .. } if due_at >= now => Decision::Leave,
-        State::Pending { .. } if has_expired(job, now) => Decision::Lapse,
+        State::Pending { .. } if may_end && has_expired(job, now) => Decision::Lapse,
         State::Pending { not_before, due_at, resumes: _ } => match queue_delay(not_before, now) {
             None => Decision::LookAgain(first_due(not_before, now)),
             // Only the first due of a long delay lies before the job's time.
@@ -89,9 +91,9 @@ pub fn decide(job: &Job, now: Timestamp) -> Decision {
             Some(delay) => Decision::SendAgain { due_at: next_look(not_before, now), delay },
         },
         State::Processing { lease_until, .. } if lease_until >= now => Decision::LookAgain(lease_until),
-        State::Processing { cancel_requested: true, .. } => Decision::ExpireCancelled,
-        State::Processing { .. } if job.attempts >= job.max_attempts => Decision::Expire,
-        State::Processing { .. } if has_expired(job, now) => Decision::Lapse,
+        State::Processing { cancel_requested: true, .. } if may_end => Decision::ExpireCancelled,
+        State::Processing { .. } if may_end && job.attempts >= job.max_attempts => Decision::Expire,
+        State::Processing { .. } if may_end && has_expired(job, now) => Decision::Lapse,
         State::Processing { lease_until, .. } => Decision::Rescue { due_at: next_look(lease_until, now) },
         State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => Decision::Leave,
     }

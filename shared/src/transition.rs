@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::event::{Event, LAPSED};
 use crate::id::{LeaseToken, Tenant};
-use crate::job::{Job, Progress, State, Status};
+use crate::job::{FORMAT, HeldBack, Job, Progress, State, Status};
+use crate::job_type::JobType;
 use crate::json::Json;
 use crate::sweep::PATIENCE;
 use crate::time::Timestamp;
@@ -104,6 +105,23 @@ pub enum Change {
         /// How far.
         progress: Progress,
     },
+    /// A worker came upon a job that it could start but for its type, or for a timeout that is longer than any worker
+    /// lives.
+    HoldBack {
+        /// The worker's clock.
+        now: Timestamp,
+        /// Why it could not.
+        reason: String,
+    },
+    /// No worker that could run the job has come for [`HeldBack::LONGEST`].
+    EndHeldBack {
+        /// The clock of whoever noticed.
+        now: Timestamp,
+        /// [`HeldBack::error`] of the job.
+        error: String,
+        /// The job's owner.
+        tenant: Tenant,
+    },
     /// Nobody started the job before it expired.
     Lapse {
         /// The clock of whoever noticed.
@@ -153,11 +171,37 @@ impl Change {
             | Self::ExpireCancelled { .. }
             | Self::Postpone { .. }
             | Self::Report { .. }
+            | Self::HoldBack { .. }
+            | Self::EndHeldBack { .. }
             | Self::Lapse { .. }
             | Self::Reschedule { .. }
             | Self::Redrive { .. }
             | Self::CancelPending { .. }
             | Self::RequestCancel { .. } => None,
+        }
+    }
+
+    /// Whether who makes it must understand all that is written of the job. An attempt that has the job may bring it to
+    /// its end, and people may cancel it, whoever wrote what; and the sweeper may look at it again later.
+    pub fn needs_known_format(&self) -> bool {
+        match self {
+            Self::Claim { .. }
+            | Self::Expire { .. }
+            | Self::ExpireCancelled { .. }
+            | Self::HoldBack { .. }
+            | Self::EndHeldBack { .. }
+            | Self::Lapse { .. }
+            | Self::Reschedule { .. }
+            | Self::Redrive { .. } => true,
+            Self::Complete { .. }
+            | Self::Retry { .. }
+            | Self::Fail { .. }
+            | Self::YieldToCancel { .. }
+            | Self::Postpone { .. }
+            | Self::Yield { .. }
+            | Self::Report { .. }
+            | Self::CancelPending { .. }
+            | Self::RequestCancel { .. } => false,
         }
     }
 }
@@ -193,6 +237,10 @@ pub enum Refusal {
     CancelRequested,
     /// Its attempt could not end within the time this worker has left.
     TimeLeftTooShort,
+    /// This build does not know its type.
+    UnknownType,
+    /// A newer build wrote it, in a format that this one does not know.
+    NewerFormat,
     /// The writer no longer holds the job: its lease ran out and things went on without it.
     Fenced,
     /// It has moved on since it was looked at, or is not in a state in which the change means anything.
@@ -201,6 +249,9 @@ pub enum Refusal {
 
 /// What `change` makes of `job`, or why it may not happen.
 pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
+    if job.format > FORMAT && change.needs_known_format() {
+        return Err(Refusal::NewerFormat);
+    }
     match change {
         Change::Claim { now, token, time_left } => claim(job, *now, *token, *time_left),
         Change::Complete { now, fence, result } => {
@@ -244,13 +295,16 @@ pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
             hold(job, fence, Status::Processing)?;
             Ok(Job { progress: Some(progress.clone()), ..job.clone() })
         }
+        Change::HoldBack { now, reason } => hold_back(job, *now, reason),
+        Change::EndHeldBack { now, error, tenant: _ } => end_held_back(job, *now, error),
         Change::Lapse { now } => lapse(job, *now),
         Change::Reschedule { now, not_before } => match job.state {
             State::Pending { .. } if job.history.len() >= MOST_EVENTS => Err(Refusal::HistoryFull),
             State::Pending { resumes, .. } => {
                 let due_at = crate::sweep::first_due(*not_before, *now);
                 let state = State::Pending { not_before: *not_before, due_at, resumes };
-                Ok(changed(job, state, Event::Rescheduled { at: *now, not_before: *not_before }))
+                let event = Event::Rescheduled { at: *now, not_before: *not_before };
+                Ok(Job { held_back: None, ..changed(job, state, event) })
             }
             State::Processing { .. } => Err(Refusal::MovedOn),
             State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => Err(ended(job)),
@@ -313,6 +367,9 @@ fn claim(job: &Job, now: Timestamp, token: LeaseToken, time_left: Duration) -> R
     if has_expired(job, now) {
         return Err(Refusal::Expired);
     }
+    if JobType::named(job.job_type.as_str()).is_none() {
+        return Err(Refusal::UnknownType);
+    }
     if job.timeout + LEASE_MARGIN > time_left {
         return Err(Refusal::TimeLeftTooShort);
     }
@@ -323,6 +380,7 @@ fn claim(job: &Job, now: Timestamp, token: LeaseToken, time_left: Duration) -> R
         attempts: job.attempts + u32::from(!resumes),
         lease_token: Some(token),
         started_at: Some(now),
+        held_back: None,
         ..changed(job, state, Event::Started { at: now })
     })
 }
@@ -340,15 +398,37 @@ pub fn has_expired(job: &Job, now: Timestamp) -> bool {
     !resumes && job.expires_at.is_some_and(|expires_at| expires_at <= now)
 }
 
-fn lapse(job: &Job, now: Timestamp) -> Result<Job, Refusal> {
+/// Whether nobody has the job, and another start of it may come.
+fn startable(job: &Job, now: Timestamp) -> Result<(), Refusal> {
     match job.state {
-        State::Pending { .. } => {}
-        State::Processing { lease_until, .. } if lease_until >= now => return Err(Refusal::Leased(lease_until)),
-        State::Processing { cancel_requested: true, .. } => return Err(Refusal::CancelRequested),
-        State::Processing { .. } if job.attempts >= job.max_attempts => return Err(Refusal::AttemptsUsedUp),
-        State::Processing { .. } => {}
-        State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => return Err(ended(job)),
+        State::Pending { .. } => Ok(()),
+        State::Processing { lease_until, .. } if lease_until >= now => Err(Refusal::Leased(lease_until)),
+        State::Processing { cancel_requested: true, .. } => Err(Refusal::CancelRequested),
+        State::Processing { .. } if job.attempts >= job.max_attempts => Err(Refusal::AttemptsUsedUp),
+        State::Processing { .. } => Ok(()),
+        State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => Err(ended(job)),
     }
+}
+
+fn hold_back(job: &Job, now: Timestamp, reason: &str) -> Result<Job, Refusal> {
+    startable(job, now)?;
+    if job.held_back.is_some() {
+        return Err(Refusal::AlreadyApplied);
+    }
+    let held_back = HeldBack { reason: reason.to_owned(), since: now };
+    Ok(Job { held_back: Some(held_back), ..job.clone() })
+}
+
+fn end_held_back(job: &Job, now: Timestamp, error: &str) -> Result<Job, Refusal> {
+    startable(job, now)?;
+    match &job.held_back {
+        Some(held_back) if held_back.until() <= now => Ok(failed(job, now, error)),
+        Some(_) | None => Err(Refusal::MovedOn),
+    }
+}
+
+fn lapse(job: &Job, now: Timestamp) -> Result<Job, Refusal> {
+    startable(job, now)?;
     if !has_expired(job, now) {
         return Err(Refusal::MovedOn);
     }
@@ -370,6 +450,7 @@ fn redrive(job: &Job, now: Timestamp, not_before: Timestamp, more_attempts: u32)
         max_attempts: job.attempts + more_attempts,
         lease_token: None,
         expires_at: None,
+        held_back: None,
         ..changed(job, state, Event::Redriven { at: now, not_before })
     })
 }
@@ -490,6 +571,12 @@ mod tests {
                 progress: Progress { percent: 50, message: String::new(), at },
             }),
             1 => time.clone().prop_map(|now| Change::Lapse { now }),
+            2 => time.clone().prop_map(|now| Change::HoldBack { now, reason: "no such type".to_owned() }),
+            2 => time.clone().prop_map(|time| Change::EndHeldBack {
+                now: time + HeldBack::LONGEST - Duration::from_secs(30),
+                error: "nobody came".to_owned(),
+                tenant: Tenant::only(),
+            }),
             1 => (time.clone(), time.clone()).prop_map(|(now, not_before)| Change::Reschedule { now, not_before }),
             1 => (time.clone(), time.clone(), 1_u32..3).prop_map(|(now, not_before, more_attempts)| Change::Redrive {
                 now,
@@ -646,6 +733,9 @@ mod tests {
                 [false, true, true, false, false, false],
             ),
             (Change::Lapse { now: lease_over }, [false; 6]), // none of them expires
+            (Change::HoldBack { now: START, reason: "r".to_owned() }, [true, false, false, false, false, false]),
+            (Change::HoldBack { now: lease_over, reason: "r".to_owned() }, [true, true, false, false, false, false]),
+            (Change::EndHeldBack { now: lease_over, error: "e".to_owned(), tenant: Tenant::only() }, [false; 6]),
             (Change::Reschedule { now: START, not_before: lease_over }, [true, false, false, false, false, false]),
             (
                 Change::Redrive { now: START, not_before: START, more_attempts: 1, tenant: Tenant::only() },
@@ -720,6 +810,8 @@ mod tests {
             Change::ExpireCancelled { now },
             Change::Postpone { seen_due_at: now, seen_lease_until: None, due_at: now },
             Change::Lapse { now },
+            Change::HoldBack { now, reason: "r".to_owned() },
+            Change::EndHeldBack { now, error: "e".to_owned(), tenant: tenant.clone() },
             Change::Reschedule { now, not_before },
             Change::Redrive { now, not_before, more_attempts: 1, tenant },
             Change::CancelPending { now },
@@ -744,6 +836,65 @@ mod tests {
         let done = Change::Complete { now: START, fence, result: json("1") };
         let done = transition(&again, &done).expect("held");
         assert_eq!((done.checkpoint, done.progress), (None, Some(progress)));
+    }
+
+    fn held_back(job: &Job, now: Timestamp) -> Result<Job, Refusal> {
+        transition(job, &Change::HoldBack { now, reason: "no such type".to_owned() })
+    }
+
+    #[test]
+    fn a_job_that_is_held_back_has_a_day_and_spends_no_attempt() {
+        let end = |job: &Job, now| {
+            let error = job.held_back.as_ref().map_or_else(String::new, HeldBack::error);
+            transition(job, &Change::EndHeldBack { now, error, tenant: Tenant::only() })
+        };
+        let yielded = {
+            let (running, fence) = claimed(&accepted());
+            transition(&running, &Change::Yield { now: START, fence, checkpoint: json("7") }).expect("held")
+        };
+        let (died, _) = claimed(&accepted());
+        let over = lease_end() + MOMENT;
+        for (job, now) in [(accepted(), START), (yielded, START), (died, over)] {
+            assert_eq!(end(&job, now + HeldBack::LONGEST), Err(Refusal::MovedOn), "it was not held back");
+            let held = held_back(&job, now).expect("nobody has it");
+            assert_eq!((held.status(), held.attempts, &held.history), (job.status(), job.attempts, &job.history));
+            assert_eq!(held_back(&held, now + MOMENT), Err(Refusal::AlreadyApplied), "the first one counts");
+            assert_eq!(end(&held, now + HeldBack::LONGEST - MOMENT), Err(Refusal::MovedOn));
+            let failed = end(&held, now + HeldBack::LONGEST).expect("its day is over");
+            assert_eq!((failed.status(), failed.attempts), (Status::Failed, job.attempts));
+            assert_eq!(failed.error.as_deref(), Some("no worker could run it within a day: no such type"));
+            assert_eq!(fold(&failed.history), Some(failed.summary()));
+        }
+    }
+
+    #[test]
+    fn a_job_is_held_back_no_more_once_it_is_claimed_rescheduled_or_tried_again() {
+        let held = held_back(&accepted(), START).expect("nobody has it");
+        assert_eq!(claimed(&held).0.held_back, None);
+        let reschedule = Change::Reschedule { now: START, not_before: START };
+        assert_eq!(transition(&held, &reschedule).expect("it waits").held_back, None);
+        let cancelled = transition(&held, &Change::CancelPending { now: START }).expect("it waits");
+        let redrive = Change::Redrive { now: START, not_before: START, more_attempts: 1, tenant: Tenant::only() };
+        assert_eq!(transition(&cancelled, &redrive).expect("it has ended").held_back, None);
+    }
+
+    #[test]
+    fn a_job_of_an_unknown_type_or_a_newer_format_is_not_started() {
+        let claim = Change::Claim { now: START, token: LeaseToken::new([1; 8]), time_left: Duration::from_secs(60) };
+        let unknown = Job { job_type: crate::job::TypeName::new("invoice"), ..accepted() };
+        assert_eq!(transition(&unknown, &claim), Err(Refusal::UnknownType));
+        assert_eq!(transition(&Job { format: FORMAT + 1, ..accepted() }, &claim), Err(Refusal::NewerFormat));
+    }
+
+    #[test]
+    fn a_job_of_a_newer_format_can_be_brought_to_its_end_by_who_has_it_and_be_cancelled() {
+        let (running, fence) = claimed(&accepted());
+        let newer = Job { format: FORMAT + 1, ..running };
+        let done = transition(&newer, &Change::Complete { now: START, fence, result: json("1") }).expect("held");
+        assert_eq!((done.status(), done.format), (Status::Completed, FORMAT + 1), "it stays what it is");
+        let waiting = Job { format: FORMAT + 1, ..accepted() };
+        assert!(transition(&waiting, &Change::CancelPending { now: START }).is_ok());
+        assert_eq!(held_back(&waiting, START), Err(Refusal::NewerFormat));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use local::engine::{Engine, Folders, install};
 use shared_aws::clients::{SdkConfig, sdk_config};
+use shared_aws::settings::Endpoints;
 use tokio::task::LocalSet;
 
 use crate::system::target_dir;
@@ -46,7 +47,10 @@ impl Service {
     pub async fn config(self) -> SdkConfig {
         match self.given() {
             // As the functions' own: with the region and the credentials of the environment.
-            Some(url) if url.starts_with("https://") => sdk_config().await.into_builder().endpoint_url(url).build(),
+            Some(url) if url.starts_with("https://") => {
+                let config = sdk_config(&Endpoints::default()).await;
+                config.into_builder().endpoint_url(url).build()
+            }
             // A stand-in. What AWS would believe is not sent to it.
             Some(url) => config_at(&url),
             None => config_at(ministack()),

@@ -4,6 +4,7 @@
 
 pub mod dynamodb_local;
 pub mod engines;
+pub mod fixtures;
 pub mod metered;
 pub mod postman;
 pub mod smtp;

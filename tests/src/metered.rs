@@ -9,6 +9,7 @@ use axum::http::{Request, StatusCode};
 use local::engine::{Engine, Folders, install};
 use serde_json::Value;
 use shared::retry::RetryPolicy;
+use shared::submission::Limits;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::settings::AuthMode;
 use shared_aws::sqs::{SqsDeadLetters, SqsQueue};
@@ -81,6 +82,7 @@ impl Functions {
             idempotency_secret: "secret".to_owned(),
             auth: AuthMode::None,
             quota: Quota::Off,
+            limits: Limits::default(),
         };
         let mut request = Request::post(path).header("content-type", "application/json");
         if let Some(key) = key {

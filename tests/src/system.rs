@@ -4,6 +4,7 @@
 //! does, the stack's engine and the mail server notice and end too. A test that wants a system to itself holds its stack.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use local::{Environment, Options, Stack};
 use reqwest::Client;
 use serde_json::Value;
 use shared_aws::dynamodb::DynamoStore;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::smtp::SmtpServer;
 use crate::table::Meter;
@@ -31,6 +33,9 @@ pub struct System {
     pub outputs: BTreeMap<String, String>,
 }
 
+/// Where the system listens besides 127.0.0.1, as it would for containers: this machine's own too.
+pub const OTHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
 /// What the system signs webhooks with.
 pub const WEBHOOK_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
@@ -40,6 +45,18 @@ pub fn target_dir() -> PathBuf {
     let is_profile = |folder: &&Path| folder.ends_with("debug") || folder.ends_with("release");
     let profile = executable.ancestors().find(is_profile).expect("built by cargo");
     profile.parent().expect("a target folder").to_owned()
+}
+
+/// A folder with functions that somebody has built, as `sam build` does, if `DRAY_FUNCTIONS` names one: the tests are about
+/// those then, and not about a debug build. A relative name is one in this repository.
+pub fn functions() -> Option<PathBuf> {
+    let folder = std::env::var_os("DRAY_FUNCTIONS").filter(|folder| !folder.is_empty())?;
+    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder))
+}
+
+/// How the tests run a stack that keeps its data in `data_dir`: with the functions that they are about.
+pub fn options(data_dir: PathBuf) -> Options {
+    Options { port: 0, data_dir, functions: functions(), allow_host: vec![], bind: None, detour: None }
 }
 
 /// The system. The first to ask waits until it is up.
@@ -72,7 +89,7 @@ pub async fn start(name: &str) -> (System, Stack) {
         .with("MAIL_URL", format!("smtp://127.0.0.1:{}", mail.port))
         .with("RETRY_BASE_SECONDS", "1")
         .with("WEBHOOK_SECRET", WEBHOOK_SECRET);
-    let options = Options { port: 0, data_dir: folder.join("data"), allow_host: vec![], detour: None };
+    let options = Options { bind: Some(OTHER_ADDRESS), ..options(folder.join("data")) };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let say = |line: &str| eprintln!("{line}");
     let stack = Stack::start(&options, environment, listener, &say).await.expect("the stack starts");
@@ -84,6 +101,12 @@ pub async fn start(name: &str) -> (System, Stack) {
         outputs: stack.outputs().clone(),
     };
     (system, stack)
+}
+
+/// Held by whoever kills workers, and by whoever would notice.
+pub async fn alone_with_the_workers() -> MutexGuard<'static, ()> {
+    static WORKERS: Mutex<()> = Mutex::const_new(());
+    WORKERS.lock().await
 }
 
 impl System {
@@ -135,14 +158,29 @@ impl System {
         self.outputs.get(name).unwrap_or_else(|| panic!("template.yaml has no output {name}"))
     }
 
+    /// Whether there are jobs of the type `rehearsal`, which do as they are told: not where functions are as they are
+    /// deployed. If not, says that a test is skipped.
+    pub async fn can_rehearse(&self) -> bool {
+        let (_, _, answer) = self.post("/jobs", &[], r#"{"type":"rehearsal","payload":{"rows":-1}}"#).await;
+        let can = answer["field"] != "type";
+        if !can {
+            eprintln!("skipped: these functions do not have the job type rehearsal");
+        }
+        can
+    }
+
     /// Gives a function an event, as `sam local invoke` does. Gives its answer.
     pub async fn invoke(&self, function: &str, event: Vec<u8>) -> Value {
+        self.try_invoke(function, event).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, or else what Lambda says of a function that has failed.
+    pub async fn try_invoke(&self, function: &str, event: Vec<u8>) -> Result<Value, Value> {
         let path = format!("{}/2015-03-31/functions/{}/invocations", self.aws_url, self.output(function));
         let answer = Client::new().post(path).body(event).send().await.expect("the engine answers");
         let failed = answer.headers().contains_key("x-amz-function-error");
         let body = answer.json().await.expect("JSON");
-        assert!(!failed, "{body}");
-        body
+        if failed { Err(body) } else { Ok(body) }
     }
 
     /// The store that the functions use.

@@ -16,6 +16,7 @@ use shared::memory::{ManualClock, MemoryQueue, MemoryStore, SeededEntropy};
 use shared::ports::{Changed, Clock, JobQueue, JobStore, Message, Receipt};
 use shared::retry::RetryPolicy;
 use shared::schedules::MemorySchedules;
+use shared::submission::Limits;
 use shared::subscriptions::MemorySubscriptions;
 use shared::time::Timestamp;
 use shared::transition::{Change, Fence};
@@ -113,6 +114,7 @@ impl World {
             idempotency_secret: "secret".to_owned(),
             auth: AuthMode::None,
             quota: Quota::Off,
+            limits: Limits::default(),
         };
         change(&mut api);
         let worker = Worker {

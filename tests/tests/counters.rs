@@ -512,7 +512,10 @@ impl Truth {
                     Event::Failed { .. } => counts.failed += 1,
                     Event::Cancelled { .. } | Event::Lapsed { .. } => counts.cancelled += 1,
                     Event::Redriven { .. } => counts.redriven += 1,
-                    Event::Yielded { .. } | Event::CancelRequested { .. } | Event::Rescheduled { .. } => {}
+                    Event::Yielded { .. }
+                    | Event::CancelRequested { .. }
+                    | Event::Rescheduled { .. }
+                    | Event::Unknown(_) => {}
                 }
                 goes_on = match event {
                     Event::Yielded { .. } => true,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 use serde_norway::Value;
-use shared::submission::{LONGEST_TIMEOUT_SECONDS, MOST_ATTEMPTS};
+use shared::submission::{LONGEST_TIMEOUT_SECONDS, Limits, MOST_ATTEMPTS};
 use shared::sweep::LONGEST_QUEUE_DELAY;
 use shared::transition::LEASE_MARGIN;
 
@@ -17,6 +17,10 @@ const LONGEST_INTEGRATION_MS: u64 = 30_000;
 /// The fewest and the most invocations that an SQS event source may be held to.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html>
 const CONCURRENCIES: RangeInclusive<u64> = 2..=1000;
+
+/// The longest that SQS hides a message, in seconds.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+const LONGEST_VISIBILITY: u64 = 12 * 60 * 60;
 
 /// How many alarms of an account cost nothing. <https://aws.amazon.com/cloudwatch/pricing/>
 const FREE_ALARMS: usize = 10;
@@ -60,10 +64,23 @@ impl Template {
         60
     }
 
-    /// The widgets of the dashboard, as they are before names are put in.
+    /// Each time that a worker may live, in seconds, the default first, and what the template derives from it.
+    fn worker_timeouts(&self) -> Vec<(u64, &Value)> {
+        let parameter = &self.0["Parameters"]["WorkerTimeout"];
+        let timeouts: Vec<_> = list(&parameter["AllowedValues"]).iter().map(number).collect();
+        assert_eq!(timeouts.first(), Some(&number(&parameter["Default"])));
+        timeouts.into_iter().map(|timeout| (timeout, &self.0["Mappings"]["Worker"][timeout.to_string()])).collect()
+    }
+
+    /// The widgets of the dashboard, as they are before names are put in, for the default time that a worker may live.
     fn widgets(&self) -> Vec<Json> {
+        let (timeout, derived) = self.worker_timeouts()[0];
+        let oldest = number(&derived["OldestMessage"]);
         let widgets = &self.properties("Dashboard")["DashboardBody"][1]["Widgets"][1];
-        list(widgets).iter().map(|widget| serde_json::from_str(text(widget)).expect("JSON")).collect()
+        let texts = list(widgets).iter().map(|widget| widget.as_str().unwrap_or_else(|| text(&widget[0])));
+        let texts = texts.map(|text| text.replace("${WorkerTimeout}", &timeout.to_string()));
+        let texts = texts.map(|text| text.replace("${OldestMessage}", &oldest.to_string()));
+        texts.map(|text| serde_json::from_str(&text).expect("JSON")).collect()
     }
 }
 
@@ -105,6 +122,50 @@ fn what_is_deployed_unwinds_as_what_is_tested_does() {
     assert!(profile.lines().any(|line| line == r#"panic = "unwind""#), "{profile}");
 }
 
+/// The features of other packages, which tests need, are in none of them: `rehearsal` is one. And all four are linked at
+/// once, by as many cores as there are; the builds of the second to the fourth function have nothing left to do.
+#[test]
+fn one_build_makes_all_functions_and_nothing_of_the_tests() {
+    let template = Template::read();
+    let mut built = vec![];
+    for (name, function) in template.resources("AWS::Serverless::Function") {
+        let properties = &function["Metadata"]["BuildProperties"];
+        let binary = text(&properties["Binary"]);
+        assert!(name.to_lowercase().starts_with(binary), "{name} is made of {binary}");
+        built.push((binary, texts(&properties["Flags"])));
+    }
+    let packages = ["api", "worker", "sweeper", "events"];
+    assert_eq!(built.iter().map(|(binary, _)| *binary).collect::<Vec<_>>(), packages);
+    let expected: Vec<_> = packages.into_iter().flat_map(|package| ["--package", package]).chain(["--bins"]).collect();
+    for (binary, flags) in built {
+        assert_eq!(flags, expected, "{binary}");
+    }
+    let tests = file("tests/Cargo.toml");
+    for package in ["api", "worker"] {
+        let line = format!(r#"{package} = {{ workspace = true, features = ["rehearsal"] }}"#);
+        assert!(tests.lines().any(|there| there == line), "{line}");
+        let manifest = file(&format!("functions/{package}/Cargo.toml"));
+        assert!(
+            manifest.contains("rehearsal = [\"shared/rehearsal\"]") && !manifest.contains("default ="),
+            "{package}"
+        );
+    }
+}
+
+/// `start-api` decides by the first resource of a kind that it knows, where it looks for an API; and `sam local` passes on
+/// the value of a plain reference to a parameter, but an empty one for a condition.
+#[test]
+fn sam_local_finds_the_api_and_each_function_aws() {
+    let template = Template::read();
+    let mut resources = template.0["Resources"].as_mapping().expect("there are resources").iter();
+    let kinds = ["AWS::Serverless::Function", "AWS::ApiGatewayV2::Api"];
+    let first = resources.find(|(_, resource)| kinds.contains(&text(&resource["Type"])));
+    assert_eq!(first.map(|(name, _)| text(name)), Some("HttpApi"));
+    let variable = &template.0["Globals"]["Function"]["Environment"]["Variables"]["ENDPOINT_URL"];
+    assert!(matches!(variable, Value::Tagged(tagged) if tagged.tag == "Ref"), "{variable:?}");
+    assert_eq!(template.0["Parameters"][text(variable)]["Default"], "", "AWS itself");
+}
+
 #[test]
 fn every_parameter_says_what_it_is() {
     let template = Template::read();
@@ -139,15 +200,37 @@ fn every_function_has_logs_that_end_and_a_role_of_its_own_that_names_each_action
 #[test]
 fn a_message_is_hidden_for_six_times_as_long_as_a_worker_may_take() {
     let template = Template::read();
-    let visibility = number(&template.properties("JobsQueue")["VisibilityTimeout"]);
-    assert_eq!(visibility, 6 * number(&template.properties("WorkerFunction")["Timeout"]));
+    let visibility = &template.properties("JobsQueue")["VisibilityTimeout"];
+    assert_eq!(texts(visibility), ["Worker", "WorkerTimeout", "Visibility"]);
+    for (timeout, derived) in template.worker_timeouts() {
+        assert_eq!(number(&derived["Visibility"]), 6 * timeout);
+        assert!(6 * timeout <= LONGEST_VISIBILITY, "{timeout}");
+    }
 }
 
 #[test]
 fn a_worker_outlives_the_lease_of_the_longest_attempt() {
     let template = Template::read();
-    let lease = u64::from(LONGEST_TIMEOUT_SECONDS) + LEASE_MARGIN.as_secs();
-    assert!(lease < number(&template.properties("WorkerFunction")["Timeout"]));
+    assert_eq!(text(&template.properties("WorkerFunction")["Timeout"]), "WorkerTimeout");
+    let mut longest = vec![];
+    for (timeout, derived) in template.worker_timeouts() {
+        let attempt: u32 = text(&derived["LongestAttempt"]).parse().expect("seconds");
+        assert!(u64::from(attempt) + LEASE_MARGIN.as_secs() < timeout, "{timeout}");
+        longest.push(attempt);
+    }
+    assert_eq!(longest[0], Limits::default().longest_attempt_seconds);
+    assert_eq!(longest.last(), Some(&LONGEST_TIMEOUT_SECONDS), "nobody may ask for more than some deployment allows");
+}
+
+#[test]
+fn two_errors_of_one_message_set_off_an_alarm_however_long_a_worker_lives() {
+    let template = Template::read();
+    let alarm = template.properties("WorkerErrors");
+    assert_eq!(texts(&alarm["EvaluationPeriods"]), ["Worker", "WorkerTimeout", "ErrorPeriods"]);
+    for (timeout, derived) in template.worker_timeouts() {
+        let watched = number(&alarm["Period"]) * number(&derived["ErrorPeriods"]);
+        assert!(watched > number(&derived["Visibility"]) + timeout, "{timeout}: {watched} s");
+    }
 }
 
 #[test]
@@ -225,7 +308,12 @@ fn a_sweeper_that_says_nothing_sets_off_an_alarm() {
 #[test]
 fn a_message_that_is_only_delayed_sets_off_no_alarm() {
     let template = Template::read();
-    assert!(number(&template.properties("OldestMessageTooOld")["Threshold"]) > LONGEST_QUEUE_DELAY.as_secs());
+    let threshold = &template.properties("OldestMessageTooOld")["Threshold"];
+    assert_eq!(texts(threshold), ["Worker", "WorkerTimeout", "OldestMessage"]);
+    for (timeout, derived) in template.worker_timeouts() {
+        let once_hidden = LONGEST_QUEUE_DELAY.as_secs() + number(&derived["Visibility"]);
+        assert!(number(&derived["OldestMessage"]) >= once_hidden, "{timeout}");
+    }
 }
 
 #[test]
@@ -257,9 +345,10 @@ fn the_dashboard_has_whole_rows_all_alarms_and_the_limits_that_are_in_force() {
     let alarms: BTreeSet<_> = alarms.iter().map(|(name, _)| format!("${{{name}.Arn}}")).collect();
     assert_eq!(shown, alarms);
 
+    let (timeout, derived) = template.worker_timeouts()[0];
     let limits = [
-        ("Age of the oldest message (s)", number(&template.properties("OldestMessageTooOld")["Threshold"])),
-        ("Worker: time for a batch (ms)", 1000 * number(&template.properties("WorkerFunction")["Timeout"])),
+        ("Age of the oldest message (s)", number(&derived["OldestMessage"])),
+        ("Worker: time for a batch (ms)", 1000 * timeout),
         ("Sweeper: time for a sweep (ms)", 1000 * number(&template.properties("SweeperFunction")["Timeout"])),
     ];
     for (name, limit) in limits {
@@ -282,6 +371,71 @@ fn saved_queries_are_those_of_the_manual() {
         assert!(manual.contains(called), "docs/operating.md does not know the query {called}");
         assert!(manual.contains(text(&query["QueryString"])), "docs/operating.md has another text for {called}");
     }
+}
+
+/// A new API function may accept jobs that an old worker does not know.
+#[test]
+fn the_api_is_updated_after_all_that_works_on_what_it_accepts() {
+    let template = Template::read();
+    let before = texts(&template.0["Resources"]["ApiFunction"]["DependsOn"]);
+    let all = template.resources("AWS::Serverless::Function");
+    let others: BTreeSet<_> = all.iter().map(|(name, _)| *name).filter(|name| *name != "ApiFunction").collect();
+    assert_eq!(BTreeSet::from_iter(before), others);
+}
+
+#[test]
+fn what_is_open_to_everybody_does_not_use_up_the_limit_of_those_who_may_call() {
+    let template = Template::read();
+    let routes = template.resources("AWS::ApiGatewayV2::Route");
+    let open = routes.iter().filter(|(_, route)| route["Properties"]["AuthorizationType"] == "NONE");
+    let open: Vec<_> = open.map(|(name, route)| (*name, text(&route["Properties"]["RouteKey"]))).collect();
+    assert!(!open.is_empty());
+    let stage = template.properties("HttpApiStage");
+    let all = number(&stage["DefaultRouteSettings"]["ThrottlingRateLimit"]);
+    let there_before_the_stage = texts(&template.0["Resources"]["HttpApiStage"]["DependsOn"]);
+    for (name, route) in open {
+        let limit = number(&stage["RouteSettings"][route]["ThrottlingRateLimit"]);
+        assert!(limit < all / 10, "{route}");
+        assert!(there_before_the_stage.contains(&name), "{name}: API Gateway knows no such route yet");
+    }
+}
+
+#[test]
+fn a_table_that_is_given_takes_the_place_of_the_stacks_own_everywhere() {
+    /// Texts that name the stack's own table where none may be.
+    fn own_table<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+        match value {
+            Value::Tagged(tagged) if tagged.tag == "If" && tagged.value[0] == "OwnsTable" => {
+                own_table(&tagged.value[2], found);
+            }
+            Value::Tagged(tagged) => own_table(&tagged.value, found),
+            Value::Mapping(fields) => fields.values().for_each(|field| own_table(field, found)),
+            Value::Sequence(items) => items.iter().for_each(|item| own_table(item, found)),
+            Value::String(text) if text.contains("JobsTable") => found.push(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let template = Template::read();
+    assert_eq!(template.0["Resources"]["JobsTable"]["Condition"], "OwnsTable");
+    for part in ["Globals", "Resources", "Outputs"] {
+        let mut found = vec![];
+        own_table(&template.0[part], &mut found);
+        assert_eq!(found, Vec::<&str>::new(), "{part}");
+    }
+}
+
+#[test]
+fn a_line_of_the_access_log_is_json() {
+    let template = Template::read();
+    let line = text(&template.properties("HttpApiStage")["AccessLogSettings"][1]["Format"]);
+    let line: Json = serde_json::from_str(line).expect("JSON");
+    assert!(
+        line.as_object()
+            .expect("an object")
+            .values()
+            .all(|value| value.as_str().is_some_and(|v| v.starts_with("$context.")))
+    );
+    assert_eq!(line["request_id"], "$context.requestId", "what a line is found by");
 }
 
 /// The text of a file of this repository.

@@ -30,6 +30,7 @@ fn names(history: &[Event]) -> Vec<&'static str> {
         Event::Lapsed { .. } => "lapsed",
         Event::Rescheduled { .. } => "rescheduled",
         Event::Redriven { .. } => "redriven",
+        Event::Unknown(_) => "unknown",
     };
     history.iter().map(name).collect()
 }

@@ -10,6 +10,7 @@ use axum::Router;
 use shared::id::JobId;
 use shared::job::Status;
 use shared::memory::{MemoryQueue, MemoryStore, SeededEntropy};
+use shared::submission::Limits;
 use sweeper::{Sweeper, Swept};
 use tower::ServiceExt;
 use worker::{JobError, Worker};
@@ -32,6 +33,8 @@ pub struct Deployment {
     api: Router,
     worker: Arc<Worker>,
     sweeper: Sweeper,
+    /// How long an invocation of the worker may take.
+    worker_timeout: Duration,
 }
 
 /// How many records the event source gives the worker at once.
@@ -40,14 +43,11 @@ pub const BATCH: usize = 10;
 /// How many invocations of the worker run at once.
 pub const WORKERS: usize = 10;
 
-/// How long an invocation of the worker may take.
+/// How long an invocation of the worker may take, unless the deployment says otherwise.
 pub const WORKER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an invocation of the sweeper may take.
 const SWEEPER_TIMEOUT: Duration = Duration::from_secs(50);
-
-/// How long a message is hidden that a worker has received.
-const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(360);
 
 /// How often a message is received before it becomes a dead letter.
 const MOST_RECEIVES: u32 = 12;
@@ -55,9 +55,14 @@ const MOST_RECEIVES: u32 = 12;
 impl Deployment {
     /// One in which nothing has happened yet, and in which each attempt of a job takes so long.
     pub fn new(seed: u64, an_attempt_takes: Duration) -> Self {
+        Self::of_workers_that_live(WORKER_TIMEOUT, Limits::default(), seed, an_attempt_takes)
+    }
+
+    /// The same with another `WorkerTimeout`, and what this lets a job ask for.
+    fn of_workers_that_live(worker_timeout: Duration, limits: Limits, seed: u64, an_attempt_takes: Duration) -> Self {
         let clock = Arc::new(VirtualClock::start());
         let store = Arc::new(MemoryStore::default());
-        let queue = Arc::new(MemoryQueue::new(clock.clone(), VISIBILITY_TIMEOUT, MOST_RECEIVES));
+        let queue = Arc::new(MemoryQueue::new(clock.clone(), 6 * worker_timeout, MOST_RECEIVES));
         let files = Arc::new(Files { an_attempt_takes, made: Mutex::default() });
         let ports = Ports {
             store: store.clone(),
@@ -69,8 +74,8 @@ impl Deployment {
             beside: Arc::default(),
             schedules: Arc::default(),
         };
-        let (api, worker, sweeper) = (ports.api(), ports.worker(), ports.sweeper());
-        Self { store, queue, files, api, worker, sweeper }
+        let (api, worker, sweeper) = (ports.api(limits), ports.worker(), ports.sweeper());
+        Self { store, queue, files, api, worker, sweeper, worker_timeout }
     }
 
     /// Submits a job that must be accepted.
@@ -83,7 +88,7 @@ impl Deployment {
     pub async fn work_on(&self, records: Vec<SqsMessage>) -> SqsBatchResponse {
         let mut event = SqsEvent::default();
         event.records = records;
-        Arc::clone(&self.worker).handle(event, WORKER_TIMEOUT).await.expect("every record has an id")
+        Arc::clone(&self.worker).handle(event, self.worker_timeout).await.expect("every record has an id")
     }
 
     /// Sweeps once.
@@ -161,5 +166,50 @@ impl Creates for Files {
         by_job.files += 1;
         made.files += 1;
         Ok(file_name.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::tests::world::{body, record};
+
+    use super::*;
+    use crate::virtual_time::in_virtual_time;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_longest_attempt_is_made_once_however_long_a_worker_lives() {
+        for (lives, longest_attempt_seconds) in [(60, 50), (300, 290), (900, 890)] {
+            in_virtual_time(run_the_longest(Duration::from_secs(lives), Limits { longest_attempt_seconds }));
+        }
+    }
+
+    /// A whole batch of the longest attempts, which nearly use up their time, while the sweeper sweeps.
+    async fn run_the_longest(worker_timeout: Duration, limits: Limits) {
+        let longest = limits.longest_attempt_seconds;
+        let takes = Duration::from_secs(u64::from(longest) - 1);
+        let deployment = Deployment::of_workers_that_live(worker_timeout, limits, 1, takes);
+        let mut accepted = vec![];
+        for number in 0..BATCH {
+            let job = format!(r#"{{"type":"csv-generation","payload":{{"n":{number}}},"timeout_seconds":{longest}}}"#);
+            accepted.push(deployment.submit(job).await);
+        }
+        let batch: Vec<_> = std::iter::from_fn(|| deployment.queue.receive()).take(BATCH).collect();
+        let records = batch.iter().map(|delivery| record(&delivery.receipt, &body(delivery.job_id))).collect();
+        let sweeps = async {
+            for _ in 0..=worker_timeout.as_secs() / 60 {
+                tokio::time::sleep(MINUTE).await;
+                assert_eq!(deployment.sweep().await.sent, 0, "nobody has died");
+                assert!(deployment.queue.receive().is_none(), "the worker still has the messages");
+            }
+        };
+        let (response, ()) = tokio::join!(deployment.work_on(records), sweeps);
+        assert!(response.batch_item_failures.is_empty(), "{worker_timeout:?}");
+        for job in deployment.store.all() {
+            assert_eq!((job.status(), job.attempts), (Status::Completed, 1), "{worker_timeout:?}");
+        }
+        assert_eq!(deployment.files.count(), BATCH);
+        assert!(deployment.violations(&accepted).is_empty());
     }
 }

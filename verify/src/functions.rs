@@ -15,6 +15,7 @@ use shared::memory::{ManualClock, MemoryStore};
 use shared::ports::{Clock, DeadLetters, Entropy, JobQueue, JobStore};
 use shared::retry::RetryPolicy;
 use shared::schedules::MemorySchedules;
+use shared::submission::Limits;
 use shared::subscriptions::MemorySubscriptions;
 use shared::time::Timestamp;
 use shared_aws::settings::AuthMode;
@@ -60,8 +61,8 @@ impl Ports {
         }
     }
 
-    /// The HTTP function.
-    pub fn api(&self) -> Router {
+    /// The HTTP function of a deployment whose jobs may ask for so much.
+    pub fn api(&self, limits: Limits) -> Router {
         api::router(Api {
             store: self.store.clone(),
             queue: self.queue.clone(),
@@ -76,6 +77,7 @@ impl Ports {
             idempotency_secret: "secret".to_owned(),
             auth: AuthMode::None,
             quota: Quota::Off,
+            limits,
         })
     }
 

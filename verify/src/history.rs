@@ -205,7 +205,7 @@ pub fn records_of(job: &Job) -> Vec<Record> {
                 records.push(outcome(Status::Completed));
             }
             Event::Failed { .. } => records.push(Record::Ended { job: id, status: Status::Failed }),
-            Event::CancelRequested { .. } | Event::Rescheduled { .. } => {}
+            Event::CancelRequested { .. } | Event::Rescheduled { .. } | Event::Unknown(_) => {}
             Event::Redriven { .. } => records.push(Record::Redriven { job: id }),
             Event::Cancelled { .. } | Event::Lapsed { .. } => {
                 records.push(Record::Ended { job: id, status: Status::Cancelled });
@@ -387,7 +387,8 @@ fn itself(job: &Job, violations: &mut Violations) {
             | Event::Failed { .. }
             | Event::Cancelled { .. }
             | Event::Lapsed { .. }
-            | Event::Rescheduled { .. } => {}
+            | Event::Rescheduled { .. }
+            | Event::Unknown(_) => {}
         }
     }
     if job.status() == Status::Failed && job.attempts < job.max_attempts && !gave_up(job) {

@@ -183,6 +183,7 @@ pub async fn redrive(api: &Api, job: &Job, not_before: Timestamp, more_attempts:
         }
         Changed::Refused(Refusal::MovedOn, there) if is_redriven(&there) => Ok(Redriven::Yes(there)),
         Changed::Refused(Refusal::HistoryFull, _) => Ok(Redriven::TooOften),
+        Changed::Refused(Refusal::NewerFormat, there) => Err(StoreError::Newer(there.id.to_string(), there.format)),
         Changed::Refused(_, there) => Ok(Redriven::No(there)),
         Changed::Missing => Ok(Redriven::No(Box::new(job.clone()))),
     }
@@ -235,6 +236,9 @@ pub async fn reschedule(
             Ok(Json(JobActionResult::on(&job)))
         }
         Changed::Refused(Refusal::HistoryFull, _) => Err(limit_reached("the job has been rescheduled too often")),
+        Changed::Refused(Refusal::NewerFormat, there) => {
+            Err(StoreError::Newer(there.id.to_string(), there.format).into())
+        }
         Changed::Refused(_, there) => Err(wrong_status(&format!("the job is {}", there.status()))),
         Changed::Missing => Err(Problem::no_such_job()),
     }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use shared::id::JobId;
 use shared::invalid::InvalidField;
 use shared::job::Job;
-use shared::submission::{LONGEST_BODY, Rejection, Submission, check, text_of};
+use shared::submission::{LONGEST_BODY, Limits, Rejection, Submission, check, text_of};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -90,7 +90,7 @@ pub async fn submit_batch(
     let mut jobs = vec![];
     for (index, text) in texts.iter().enumerate() {
         let numbered_key = || whole_key.as_ref().map(|key| key.numbered(index));
-        match read_job(text.get(), index, now) {
+        match read_job(text.get(), index, now, api.limits) {
             Ok((submission, key)) => {
                 let key_field = key.as_ref().map(|_| format!("jobs[{index}].idempotency_key"));
                 let id = id_of(&api, &caller, key.or_else(numbered_key).as_ref(), now);
@@ -189,7 +189,12 @@ fn jobs_in(body: &[u8]) -> Result<Vec<&RawValue>, Problem> {
 }
 
 /// One job, and its key if it has one.
-fn read_job(text: &str, index: usize, now: Timestamp) -> Result<(Submission, Option<IdempotencyKey>), Problem> {
+fn read_job(
+    text: &str,
+    index: usize,
+    now: Timestamp,
+    limits: Limits,
+) -> Result<(Submission, Option<IdempotencyKey>), Problem> {
     let place = format!("jobs[{index}]");
     let inner = |invalid: InvalidField| {
         let invalid = if invalid.field == "body" { InvalidField { field: String::new(), ..invalid } } else { invalid };
@@ -199,7 +204,7 @@ fn read_job(text: &str, index: usize, now: Timestamp) -> Result<(Submission, Opt
         let invalid = InvalidField::new("", format!("must be at most {LONGEST_BODY} bytes long")).within(&place);
         return Err(Problem::field(ProblemCode::BodyTooLarge, &invalid));
     }
-    let parsed = check(text).and_then(|()| Submission::parse_of_batch(text, now));
+    let parsed = check(text).and_then(|()| Submission::parse_of_batch(text, now, limits));
     let (submission, key) = parsed.map_err(|rejection| match rejection {
         Rejection::Field(invalid) => inner(invalid),
         Rejection::NotJson(_) => Problem::from(rejection),

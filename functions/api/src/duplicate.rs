@@ -69,7 +69,7 @@ pub async fn duplicate(
     let DuplicateBody { payload } = object(&headers, body, true)?;
     let key = IdempotencyKey::from_headers(&headers)?;
     let original = find_own(&api, &caller, id).await?;
-    let submission = Submission::duplicate(&original, payload.as_deref())?;
+    let submission = Submission::duplicate(&original, payload.as_deref(), api.limits)?;
     api.quota.take(&caller.tenant, 1, api.clock.now()).await?;
     let Accepted { id: copy, replayed } =
         accept(&api, &caller, submission, key.as_ref(), request_id.origin(&headers)).await?;

@@ -22,6 +22,7 @@ mod queue;
 mod quota;
 mod request_id;
 mod schedules;
+mod stall;
 mod stats;
 mod submit;
 mod subscriptions;
@@ -42,6 +43,7 @@ use shared::id::JobId;
 use shared::ports::{Clock, DeadLetters, Entropy, JobQueue, JobStore, Switch};
 use shared::product::Products;
 use shared::schedules::ScheduleStore;
+use shared::submission::Limits;
 use shared::subscriptions::SubscriptionStore;
 use shared::time::Timestamp;
 use shared_aws::settings::AuthMode;
@@ -81,6 +83,8 @@ pub struct Api {
     pub auth: AuthMode,
     /// How much each tenant may submit.
     pub quota: Quota,
+    /// What each job may ask for.
+    pub limits: Limits,
 }
 
 impl Api {

@@ -7,6 +7,9 @@ mod exact;
 
 pub use self::exact::generate;
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::Value;
@@ -14,20 +17,25 @@ use utoipa::{OpenApi, ToSchema};
 
 use crate::problem::Problem;
 use crate::{
-    act, batch, bulk, delete, duplicate, events, health, look, metrics, products, queue, schedules, stats, submit,
+    Api, act, batch, bulk, delete, duplicate, events, health, look, metrics, products, queue, schedules, stats, submit,
     subscriptions, why,
 };
 
 /// The document, as the last run of the test has left it.
 const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 
+/// What it says of the longest attempt: as much as any deployment allows. Nothing else has this number.
+const LONGEST_ATTEMPT: &str = "\"maximum\": 890";
+
 /// The page that shows it.
 const PAGE: &str = include_str!("docs.html");
 
 /// Get this description of the API
 #[utoipa::path(get, path = "/openapi.json", tag = "service", operation_id = "getApiDescription", responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
-pub async fn document() -> Response {
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")], DOCUMENT).into_response()
+pub async fn document(State(api): State<Arc<Api>>) -> Response {
+    let longest_attempt = format!("\"maximum\": {}", api.limits.longest_attempt_seconds);
+    let document = DOCUMENT.replace(LONGEST_ATTEMPT, &longest_attempt);
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")], document).into_response()
 }
 
 /// Read the description in a browser
@@ -88,8 +96,8 @@ pub struct JobBody {
     /// Attempts allowed; the type's own number unless given.
     #[schema(minimum = 1, maximum = 10)]
     max_attempts: Option<u32>,
-    /// How long one attempt may run; the type's own number unless given.
-    #[schema(minimum = 1, maximum = 50)]
+    /// How long one attempt may run, as far as this deployment allows; the type's own number unless given.
+    #[schema(minimum = 1, maximum = 890)]
     timeout_seconds: Option<u32>,
     /// Not to be started before so many seconds are over. Not together with `run_at`.
     #[schema(minimum = 0, maximum = 31_622_400)]

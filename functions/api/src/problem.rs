@@ -173,10 +173,18 @@ impl From<InvalidField> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %Chain(&error), "store.failed");
-        if error.retryable() {
-            Self::new(ProblemCode::Unavailable, "the job store does not answer; try again")
-        } else {
-            Self::new(ProblemCode::Internal, "the request could not be carried out")
+        match error {
+            StoreError::Unavailable(_) => {
+                Self::new(ProblemCode::Unavailable, "the job store does not answer; try again")
+            }
+            // For a moment in the midst of a deployment, or for as long as one is rolled back.
+            StoreError::Newer(..) => Self::new(
+                ProblemCode::Unavailable,
+                "a newer version of Dray wrote this job, which this version does not know; try again",
+            ),
+            StoreError::Refused(_) | StoreError::Unreadable(..) => {
+                Self::new(ProblemCode::Internal, "the request could not be carried out")
+            }
         }
     }
 }

@@ -250,7 +250,7 @@ pub async fn put(
 ) -> Result<Response, Problem> {
     let key = key(&caller, name)?;
     let now = api.clock.now();
-    let definition = Definition::parse(&json_body(&headers, body)?, now)?;
+    let definition = Definition::parse(&json_body(&headers, body)?, now, api.limits)?;
     if api.schedules.find(&key).await?.is_none() {
         let there = api.schedules.list(&key.tenant, None, MOST_SCHEDULES).await?;
         if there.schedules.len() >= MOST_SCHEDULES {

@@ -51,7 +51,7 @@ pub async fn submit(
     body: BodyRead,
 ) -> Result<Response, Problem> {
     let body = json_body(&headers, body)?;
-    let submission = Submission::parse(&body, api.clock.now())?;
+    let submission = Submission::parse_within(&body, api.clock.now(), api.limits)?;
     let key = IdempotencyKey::from_headers(&headers)?;
     take_on(&api, &caller, submission, key.as_ref(), request_id.origin(&headers)).await
 }

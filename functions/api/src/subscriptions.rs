@@ -57,8 +57,8 @@ pub struct JobTemplate {
     /// Attempts allowed; the type's own number unless given.
     #[schema(minimum = 1, maximum = 10)]
     max_attempts: Option<u32>,
-    /// How long one attempt may run; the type's own number unless given.
-    #[schema(minimum = 1, maximum = 50)]
+    /// How long one attempt may run, as far as this deployment allows; the type's own number unless given.
+    #[schema(minimum = 1, maximum = 890)]
     timeout_seconds: Option<u32>,
     /// Not to be started before so many seconds have gone by since the event.
     #[schema(minimum = 0, maximum = 31_622_400)]
@@ -164,7 +164,7 @@ pub async fn put(
 ) -> Result<Response, Problem> {
     let key = key(&caller, name)?;
     let now = api.clock.now();
-    let definition = Definition::parse(&json_body(&headers, body)?, now)?;
+    let definition = Definition::parse(&json_body(&headers, body)?, now, api.limits)?;
     let must_be_new = must_be_new(&headers);
     for _ in 0..TRIES {
         let there = api.subscriptions.find(&key).await?;

@@ -277,6 +277,8 @@ pub enum EventKind {
     Rescheduled,
     /// Somebody asked for it to be tried again.
     Redriven,
+    /// A newer version of Dray wrote it, and this one does not know it.
+    Unknown,
 }
 
 impl JobView {
@@ -341,6 +343,7 @@ pub fn history(events: &[Event]) -> Vec<EventView> {
             Event::Lapsed { at: _ } => (EventKind::Lapsed, Some(LAPSED.to_owned()), None),
             Event::Rescheduled { at: _, not_before } => (EventKind::Rescheduled, None, Some(*not_before)),
             Event::Redriven { at: _, not_before } => (EventKind::Redriven, None, Some(*not_before)),
+            Event::Unknown(_) => (EventKind::Unknown, None, None),
         };
         resumes = event.leaves_resuming(resumes);
         views.push(EventView { event: kind, at: event.at(), attempt: (attempt > 0).then_some(attempt), error, run_at });

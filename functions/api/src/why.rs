@@ -1,21 +1,24 @@
 //! Why a job is not running, in words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Serialize;
 use shared::event::Event;
 use shared::id::JobId;
-use shared::job::{Job, State as JobState, Status};
+use shared::job::{FORMAT, HeldBack, Job, State as JobState, Status};
 use shared::time::Timestamp;
 use utoipa::ToSchema;
 
 use crate::Api;
 use crate::body::{IdRead, job_id};
 use crate::caller::Caller;
+use crate::health::ready_since;
 use crate::look::find_own;
 use crate::problem::Problem;
+use crate::stall;
 use crate::view::{JobStatus, maybe_rfc3339};
 
 /// Why a job is where it is.
@@ -56,6 +59,10 @@ enum Reason {
     Queued,
     /// It waits for a worker to go on.
     Continuing,
+    /// No worker that came upon it can run it.
+    HeldBack,
+    /// A newer version of Dray wrote it: it waits for a worker of that version.
+    NewerVersion,
     /// An attempt is running.
     Running,
     /// Its worker died, and nobody has noticed yet.
@@ -77,12 +84,20 @@ pub async fn why(
 ) -> Result<Json<JobExplanation>, Problem> {
     let job = find_own(&api, &caller, job_id(id)?).await?;
     let paused = !job.status().is_terminal() && api.switch.is_paused().await?;
-    let (reason, detail, until) = reason_of(&job, paused, api.clock.now());
-    // Who waits may want to know for how many others; if the queue does not tell, the rest is true all the same.
+    let now = api.clock.now();
+    let (reason, mut detail, until) = reason_of(&job, paused, now);
+    // Who waits may want to know for how many others, and whether anybody works; if neither can be had, the rest is true
+    // all the same.
     let waiting_messages = match reason {
-        Reason::Queued | Reason::Continuing => api.queue.waiting().await.ok(),
+        Reason::Queued | Reason::Continuing => {
+            let waited = ready_since(&job).map_or(Duration::ZERO, |since| now.since(since));
+            if let Ok(Some(idle)) = stall::of_the_workers(api.counters.as_ref(), waited, now).await {
+                detail = format!("{detail}; but it {idle}");
+            }
+            api.queue.waiting().await.ok()
+        }
         Reason::Paused | Reason::Delayed | Reason::Backoff | Reason::Running => None,
-        Reason::WorkerDied | Reason::Expired | Reason::Ended => None,
+        Reason::WorkerDied | Reason::HeldBack | Reason::NewerVersion | Reason::Expired | Reason::Ended => None,
     };
     Ok(Json(JobExplanation { job_id: job.id, status: job.status(), reason, detail, until, waiting_messages }))
 }
@@ -101,11 +116,20 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
             let detail = format!("attempt {attempts} of {max_attempts} is running, and has it to itself until then");
             (Reason::Running, detail, Some(lease_until))
         }
-        JobState::Processing { .. } => {
+        _ if job.format > FORMAT => {
             let detail = format!(
-                "attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it"
+                "a newer version of Dray wrote it, in format {}, and this one knows {FORMAT}: it waits for that version",
+                job.format
             );
-            (Reason::WorkerDied, detail, None)
+            (Reason::NewerVersion, detail, None)
+        }
+        JobState::Processing { .. } => {
+            let detail = || {
+                format!(
+                    "attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it"
+                )
+            };
+            job.held_back.as_ref().map_or_else(|| (Reason::WorkerDied, detail(), None), held_back)
         }
         JobState::Pending { .. } if shared::transition::has_expired(job, now) => {
             (Reason::Expired, "it expired before it could be started, and will be cancelled".to_owned(), None)
@@ -120,12 +144,18 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
             }
             Some(_) | None => (Reason::Delayed, "it is to be started then".to_owned(), Some(not_before)),
         },
-        JobState::Pending { resumes: true, .. } => {
-            let detail = format!("attempt {attempts} of {max_attempts} goes on as soon as a worker is free");
-            (Reason::Continuing, detail, None)
-        }
-        JobState::Pending { resumes: false, .. } => {
-            (Reason::Queued, "it is ready, and starts as soon as a worker is free".to_owned(), None)
-        }
+        JobState::Pending { resumes, .. } => match &job.held_back {
+            Some(by) => held_back(by),
+            None if resumes => {
+                let detail = format!("attempt {attempts} of {max_attempts} goes on as soon as a worker is free");
+                (Reason::Continuing, detail, None)
+            }
+            None => (Reason::Queued, "it is ready, and starts as soon as a worker is free".to_owned(), None),
+        },
     }
+}
+
+fn held_back(by: &HeldBack) -> (Reason, String, Option<Timestamp>) {
+    let detail = format!("no worker can run it: {}; if none comes that can, it fails then", by.reason);
+    (Reason::HeldBack, detail, Some(by.until()))
 }

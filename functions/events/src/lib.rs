@@ -34,6 +34,18 @@ use shared_aws::telemetry::about;
 
 pub use self::stream::{StreamBatch, StreamRecord, Unreadable};
 
+/// The topic that events go to, as the setting `EVENTS_TOPIC_ARN` names it. Without one they go nowhere, which is said once,
+/// at the start, and not found out by whoever waits for them.
+pub fn topic(setting: Option<String>) -> Option<String> {
+    if setting.is_none() {
+        tracing::warn!(
+            error = "EVENTS_TOPIC_ARN is not set: events are counted, and published nowhere",
+            "events.no_topic"
+        );
+    }
+    setting
+}
+
 /// What it takes to see to events.
 pub struct Events {
     /// Where they are counted.
@@ -108,7 +120,7 @@ impl Events {
                 // From an earlier try. If that died before it could announce it, the sweeper does at the job's own due.
                 Ok(Inserted::AlreadyThere(_)) => {}
                 // Something is there under its id, and trying again would find it again.
-                Err(error @ StoreError::Unreadable(..)) => {
+                Err(error @ (StoreError::Unreadable(..) | StoreError::Newer(..))) => {
                     about(job).in_scope(|| tracing::error!(error = %Chain(&error), "callback.refused"));
                 }
                 Err(error) => {

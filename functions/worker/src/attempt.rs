@@ -12,11 +12,11 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use shared::chain::Chain;
 use shared::event::Event;
 use shared::id::{JobId, LeaseToken};
-use shared::job::{Job, Status};
+use shared::job::{FORMAT, HeldBack, Job, Status};
 use shared::job_type::JobType;
 use shared::json::Json;
 use shared::ports::{Changed, Message, Receipt, StoreError};
-use shared::transition::{ABANDONED, Change, Fence, Refusal};
+use shared::transition::{ABANDONED, Change, Fence, LEASE_MARGIN, Refusal};
 use shared_aws::sqs::{CORRELATION_ID, TRACEPARENT};
 use shared_aws::telemetry::{about, trace_id};
 use tokio::runtime::Handle;
@@ -79,9 +79,9 @@ pub enum Verdict {
 /// How long to leave a message that came to a worker without enough time for its job.
 const SHORT_REST: Duration = Duration::from_secs(5);
 
-/// How long to leave a message that came while the table did not answer, the first time and at most. It doubles with
-/// each delivery, so that an outage of hours does not wear the message out.
-const OUTAGE_REST: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(900));
+/// How long to leave a message that came while the table did not answer, or whose job this worker cannot run, the first
+/// time and at most. It doubles with each delivery, so that an outage of hours does not wear the message out.
+const REST: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(900));
 
 /// How long to leave a message that came while no job may be started. Each delivery counts towards the dead-letter queue:
 /// a pause of more than an hour wears a message out, and when it is over the sweeper sends another.
@@ -90,12 +90,22 @@ const PAUSED_REST: Duration = Duration::from_secs(300);
 /// How often an attempt may go on in another worker. Each time adds two events to the job's history.
 const MOST_CONTINUATIONS: usize = 500;
 
-/// Works on the job that `delivery` names, until `ends_at` at most.
-pub async fn work_on(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> Verdict {
-    claim_and_run(worker, delivery, ends_at).instrument(delivery.span.clone()).await
+/// How long a worker has for a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Shift {
+    /// As long as any worker has: how much there was when the batch came.
+    pub length: Duration,
+    /// When it is over.
+    pub ends_at: Instant,
 }
 
-async fn claim_and_run(worker: &Worker, delivery: &Delivery, ends_at: Instant) -> Verdict {
+/// Works on the job that `delivery` names, until the end of the shift at most.
+pub async fn work_on(worker: &Worker, delivery: &Delivery, shift: Shift) -> Verdict {
+    claim_and_run(worker, delivery, shift).instrument(delivery.span.clone()).await
+}
+
+async fn claim_and_run(worker: &Worker, delivery: &Delivery, shift: Shift) -> Verdict {
+    let ends_at = shift.ends_at;
     let Some(job_id) = delivery.job_id else {
         tracing::error!("message.undecodable");
         return send_to_dead_letters(worker, delivery).await;
@@ -117,23 +127,22 @@ async fn claim_and_run(worker: &Worker, delivery: &Delivery, ends_at: Instant) -
             let fence = Fence { attempt: job.attempts, token };
             run_and_write_down(worker, delivery, &job, fence, began, ends_at).instrument(about(&job)).await
         }
-        Ok(Changed::Refused(refusal, job)) => leave(worker, delivery, &job, refusal).instrument(about(&job)).await,
+        Ok(Changed::Refused(refusal, job)) => {
+            leave(worker, delivery, shift, &job, refusal).instrument(about(&job)).await
+        }
         Ok(Changed::Missing) => {
             tracing::warn!("job.missing");
             Verdict::Done
         }
         Err(error) => {
             tracing::error!(error = %Chain(&error), "job.not_claimed");
-            let (first, most) = OUTAGE_REST;
-            let rest = first.saturating_mul(2_u32.saturating_pow(delivery.receives.saturating_sub(1))).min(most);
-            hide(worker, delivery, rest).await;
-            Verdict::Return
+            put_back(worker, delivery).await
         }
     }
 }
 
 /// What to do with the message of a job that could not be claimed.
-async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal) -> Verdict {
+async fn leave(worker: &Worker, delivery: &Delivery, shift: Shift, job: &Job, refusal: Refusal) -> Verdict {
     let now = worker.clock.now();
     tracing::debug!(outcome = reason_of(refusal), "job.left");
     match refusal {
@@ -144,6 +153,19 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
         Refusal::NotYetDue(not_before) => {
             hide(worker, delivery, not_before.since(now)).await;
             Verdict::Return
+        }
+        Refusal::UnknownType => {
+            let reason = format!("this version of Dray has no job type {}", job.job_type);
+            hold_back(worker, delivery, job, reason).await
+        }
+        Refusal::NewerFormat => {
+            tracing::warn!(format = job.format, known_format = FORMAT, "job.of_newer_version");
+            put_back(worker, delivery).await
+        }
+        Refusal::TimeLeftTooShort if job.timeout + LEASE_MARGIN > shift.length => {
+            let (timeout, length) = (job.timeout.as_secs(), shift.length.as_secs());
+            let reason = format!("an attempt may take {timeout} s, and a worker has {length} s for everything");
+            hold_back(worker, delivery, job, reason).await
         }
         Refusal::TimeLeftTooShort => {
             tracing::warn!(timeout_s = job.timeout.as_secs(), "job.postponed");
@@ -184,6 +206,45 @@ async fn leave(worker: &Worker, delivery: &Delivery, job: &Job, refusal: Refusal
     }
 }
 
+/// No worker like this one can run the job. One may come that can, while a new version is rolled out or back: until then
+/// the job waits, at the cost of no attempt; but not for ever.
+async fn hold_back(worker: &Worker, delivery: &Delivery, job: &Job, reason: String) -> Verdict {
+    let now = worker.clock.now();
+    let held_back = match &job.held_back {
+        Some(held_back) => held_back.clone(),
+        None => match worker.store.change_if_allowed(job.id, &Change::HoldBack { now, reason: reason.clone() }).await {
+            Ok(Changed::Applied(_)) => {
+                tracing::warn!(reason, "job.held_back");
+                HeldBack { reason, since: now }
+            }
+            // Another worker has said so, or the job has moved on: the next look tells.
+            Ok(Changed::Refused(..) | Changed::Missing) => return put_back(worker, delivery).await,
+            Err(error) => return unwritten(&error),
+        },
+    };
+    if held_back.until() > now {
+        return put_back(worker, delivery).await;
+    }
+    let error = held_back.error();
+    let end = Change::EndHeldBack { now, error: error.clone(), tenant: job.tenant.clone() };
+    match worker.store.change_if_allowed(job.id, &end).await {
+        Ok(Changed::Applied(job)) => {
+            log_failed(&job, &Reason::new(error), 0);
+            send_to_dead_letters(worker, delivery).await
+        }
+        Ok(Changed::Refused(..) | Changed::Missing) => Verdict::Return,
+        Err(error) => unwritten(&error),
+    }
+}
+
+/// Leaves the message alone for a while, for longer each time that it comes.
+async fn put_back(worker: &Worker, delivery: &Delivery) -> Verdict {
+    let (first, most) = REST;
+    let rest = first.saturating_mul(2_u32.saturating_pow(delivery.receives.saturating_sub(1))).min(most);
+    hide(worker, delivery, rest).await;
+    Verdict::Return
+}
+
 /// A refusal by its name, as logs have it.
 fn reason_of(refusal: Refusal) -> &'static str {
     match refusal {
@@ -191,6 +252,8 @@ fn reason_of(refusal: Refusal) -> &'static str {
         Refusal::Leased(_) => "leased",
         Refusal::NotYetDue(_) => "not_yet_due",
         Refusal::TimeLeftTooShort => "time_left_too_short",
+        Refusal::UnknownType => "unknown_type",
+        Refusal::NewerFormat => "newer_format",
         Refusal::AttemptsUsedUp => "attempts_used_up",
         Refusal::CancelRequested => "cancel_requested",
         Refusal::Expired => "expired",
@@ -235,8 +298,7 @@ const TIME_TO_STOP: Duration = Duration::from_secs(1);
 /// never lets go of its thread is its own affair, and its neighbours' timers go on.
 async fn run(worker: &Worker, job: &Job, fence: Fence, ends_at: Instant) -> Result<Json, JobError> {
     let Some(job_type) = JobType::named(job.job_type.as_str()) else {
-        // A newer deployment accepted it; a worker of that deployment will know.
-        return Err(JobError::retry("this worker does not know the job's type"));
+        return Err(JobError::retry("this version of Dray does not have the job's type")); // a claim refuses it before
     };
     let tools = Arc::clone(&worker.tools);
     let context = Context::new(job, fence, ends_at, tools, Arc::clone(&worker.store), Arc::clone(&worker.clock));

@@ -16,11 +16,10 @@ mod output;
 mod pause;
 mod product_processing;
 mod push_notification;
-#[cfg(debug_assertions)]
+#[cfg(feature = "rehearsal")]
 mod rehearsal;
 mod report_generation;
 mod spreadsheet;
-mod standard_webhooks;
 mod tools;
 mod webhook_delivery;
 
@@ -36,7 +35,7 @@ use shared_aws::system::TIME_TO_ANSWER;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::attempt::{Delivery, Verdict};
+use crate::attempt::{Delivery, Shift, Verdict};
 pub use crate::context::Context;
 pub use crate::job_error::JobError;
 pub use crate::mail::Mailer;
@@ -44,7 +43,6 @@ pub use crate::outbound::{Outbound, OutboundPolicy};
 pub use crate::output::{Outputs, contract as output_contract};
 pub use crate::pause::PauseWatch;
 pub use crate::push_notification::PushGateway;
-pub use crate::standard_webhooks::WebhookSecret;
 pub use crate::tools::{Records, Tools};
 
 /// What it takes to run jobs.
@@ -89,7 +87,8 @@ impl Worker {
         event: SqsEvent,
         time_left: Duration,
     ) -> Result<SqsBatchResponse, lambda_runtime::Error> {
-        let ends_at = Instant::now() + time_left.saturating_sub(TIME_TO_ANSWER);
+        let length = time_left.saturating_sub(TIME_TO_ANSWER);
+        let shift = Shift { length, ends_at: Instant::now() + length };
 
         let mut tasks = JoinSet::new();
         let mut unfinished = vec![];
@@ -98,7 +97,7 @@ impl Worker {
             let message_id = record.message_id.clone();
             let delivery = Delivery::from(record);
             let task = tasks.spawn(async move {
-                tokio::time::timeout_at(ends_at, attempt::work_on(&worker, &delivery, ends_at)).await
+                tokio::time::timeout_at(shift.ends_at, attempt::work_on(&worker, &delivery, shift)).await
             });
             unfinished.push((task.id(), message_id));
         }

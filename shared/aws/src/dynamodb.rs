@@ -6,6 +6,7 @@
 mod attributes;
 mod counters;
 mod find;
+pub mod golden;
 mod index;
 mod item;
 mod named;

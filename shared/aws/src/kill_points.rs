@@ -125,6 +125,8 @@ fn name(change: &Change) -> &'static str {
         Change::Postpone { .. } => "postpone",
         Change::Yield { .. } => "yield",
         Change::Report { .. } => "report",
+        Change::HoldBack { .. } => "hold_back",
+        Change::EndHeldBack { .. } => "end_held_back",
         Change::Lapse { .. } => "lapse",
         Change::Reschedule { .. } => "reschedule",
         Change::Redrive { .. } => "redrive",

@@ -10,5 +10,6 @@ pub mod ses;
 pub mod settings;
 pub mod sns;
 pub mod sqs;
+pub mod startup;
 pub mod system;
 pub mod telemetry;

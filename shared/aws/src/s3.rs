@@ -16,7 +16,7 @@ use crate::clients::patient;
 /// One try of one upload: a file of many megabytes takes its time.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// All tries. The longest timeout of a job; a shorter one ends the upload before.
+/// All tries of one call: of a file, or of one part of it. The job's own timeout ends it before, if that is shorter.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// The most keys that S3 lists, or deletes, in one call.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{SchedulePage, ScheduleStore};
 use crate::id::Tenant;
 use crate::schedule::{Definition, LOOK_AHEAD, Overlap, Schedule, ScheduleKey, ScheduleName};
+use crate::submission::Limits;
 use crate::time::Timestamp;
 
 /// When the story of the suite begins: 2027-01-15T08:00:00Z.
@@ -172,7 +173,7 @@ fn tenant(name: &str) -> Tenant {
 fn schedule(tenant_name: &str, name: &str, cron: &str) -> Schedule {
     let job = "{\"type\":\"csv-generation\",\"payload\":{\"\u{fffe}\":1.10}}";
     let body = format!(r#"{{"cron":"{cron}","time_zone":"Europe/Berlin","job":{job}}}"#);
-    let definition = Definition::parse(body.as_bytes(), START).expect("fits");
+    let definition = Definition::parse(body.as_bytes(), START, Limits::default()).expect("fits");
     let name = ScheduleName::parse(name).expect("a name");
     Schedule::new(ScheduleKey { tenant: tenant(tenant_name), name }, definition, START)
 }

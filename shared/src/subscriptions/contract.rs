@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Matching, SubscriptionPage, SubscriptionStore};
 use crate::id::Tenant;
+use crate::submission::Limits;
 use crate::subscription::{Definition, EventType, Subscription, SubscriptionKey, SubscriptionName};
 use crate::time::Timestamp;
 
@@ -172,5 +173,6 @@ fn changed(subscription: &Subscription, event_type: &str) -> Subscription {
 fn definition(event_type: &str) -> Definition {
     let payload = "{\"\u{fffe}\":1.10,\"a\":\"{{data.a}}\"}";
     let job = format!(r#"{{"type":"csv-generation","payload":{payload},"tags":["{{{{data.b}}}}"]}}"#);
-    Definition::parse(format!(r#"{{"event_type":"{event_type}","job":{job}}}"#).as_bytes(), START).expect("fits")
+    let body = format!(r#"{{"event_type":"{event_type}","job":{job}}}"#);
+    Definition::parse(body.as_bytes(), START, Limits::default()).expect("fits")
 }

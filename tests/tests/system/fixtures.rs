@@ -1,33 +1,36 @@
 //! The events in `events/`, each given to its function's real process, as `sam local invoke` does.
 
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use shared::id::{JobId, Tenant};
+use shared::id::JobId;
 use shared::job::Status;
 use shared::ports::JobStore;
-use shared::submission::{Origin, Submission};
 use shared::time::Timestamp;
-use tests::system::{System, system};
+use tests::engines::config_at;
+use tests::fixtures::{FIXTURES, Fixture};
+use tests::system::{System, sqs_client, system};
+use tests::topic::Topic;
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = format!("{}/../events/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Stores a job under the id that a fixture names, without a message.
-async fn store(system: &System, id: &str, body: &str) -> JobId {
-    let now = Timestamp::from_millis(1_772_366_400_000);
-    let submission = Submission::parse(body.as_bytes(), now).expect("fits");
-    let origin = Origin { correlation_id: "fixture".to_owned(), traceparent: None };
-    let job = submission.into_job(id.parse().expect("an id"), Tenant::only(), now, origin);
-    system.store().insert_if_absent(&job).await.expect("stored");
-    job.id
+/// Stores the jobs that an event names, without messages.
+async fn store(system: &System, event: &str) -> Vec<JobId> {
+    let store = system.store();
+    let mut ids = vec![];
+    for fixture in Fixture::of(event) {
+        ids.push(fixture.store(&store, Timestamp::from_millis(1_772_366_400_000)).await);
+    }
+    ids
 }
 
 async fn status(system: &System, id: JobId) -> Status {
     system.store().find(id).await.expect("answers").expect("is there").status()
 }
-
-const CSV: &str = r#"{"type":"csv-generation","payload":{"name":"Alice","score":95}}"#;
 
 /// The body of an answer of the API, with what differs from run to run checked and taken out.
 fn body_of(answer: &Value) -> Value {
@@ -49,7 +52,7 @@ async fn api_submit() {
 #[tokio::test]
 async fn api_get() {
     let system = system();
-    let id = store(system, "01938e5c-7a00-7000-8000-00000000000a", CSV).await;
+    let id = store(system, "api-get.json").await[0];
     let answer = system.invoke("ApiFunctionName", fixture("api-get.json")).await;
     assert_eq!(answer["statusCode"], 200, "{answer}");
     let mut body = body_of(&answer);
@@ -61,6 +64,14 @@ async fn api_get() {
         body[name] = Value::Null;
     }
     insta::assert_json_snapshot!(body);
+}
+
+/// Where nobody asks who calls, a token does no harm. What it does elsewhere is in tenants.rs.
+#[tokio::test]
+async fn api_jwt() {
+    let answer = system().invoke("ApiFunctionName", fixture("api-jwt.json")).await;
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    assert!(body_of(&answer)["jobs"].as_array().is_some_and(|jobs| jobs.len() <= 5), "{answer}");
 }
 
 #[tokio::test]
@@ -76,7 +87,7 @@ async fn api_batch() {
 #[tokio::test]
 async fn api_cancel() {
     let system = system();
-    let id = store(system, "01938e5c-7a00-7000-8000-00000000000b", CSV).await;
+    let id = store(system, "api-cancel.json").await[0];
     let answer = system.invoke("ApiFunctionName", fixture("api-cancel.json")).await;
     // Unless a scheduled sweep was faster, in which case a worker has it, or has had it.
     assert!([200, 202, 409].map(|code| json!(code)).contains(&answer["statusCode"]), "{answer}");
@@ -86,7 +97,7 @@ async fn api_cancel() {
 #[tokio::test]
 async fn sqs_job() {
     let system = system();
-    let id = store(system, "01938e5c-7a00-7000-8000-000000000001", CSV).await;
+    let id = store(system, "sqs-job.json").await[0];
     let answer = system.invoke("WorkerFunctionName", fixture("sqs-job.json")).await;
     assert_eq!(answer, json!({ "batchItemFailures": [] }));
     // Unless a scheduled sweep was faster, in which case another worker has it now.
@@ -96,9 +107,8 @@ async fn sqs_job() {
 #[tokio::test]
 async fn sqs_mixed_batch() {
     let system = system();
-    let good = store(system, "01938e5c-7a00-7000-8000-000000000002", CSV).await;
-    let failing = r#"{"type":"rehearsal","payload":{"attempts":["give_up"]}}"#;
-    let failing = store(system, "01938e5c-7a00-7000-8000-000000000003", failing).await;
+    let ids = store(system, "sqs-mixed-batch.json").await;
+    let (good, failing) = (ids[0], ids[1]);
     let answer = system.invoke("WorkerFunctionName", fixture("sqs-mixed-batch.json")).await;
     let mut returned: Vec<_> = answer["batchItemFailures"].as_array().expect("a list").clone();
     returned.sort_by_key(ToString::to_string);
@@ -115,5 +125,42 @@ async fn schedule_tick() {
     let answer = system().invoke("SweeperFunctionName", fixture("schedule-tick.json")).await;
     for name in ["overdue", "moved", "sent", "unsent", "ended", "scheduled", "dead_letters_removed"] {
         assert!(answer[name].is_u64(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn stream_completed() {
+    let system = system();
+    let topic = Topic::of(&config_at(&system.aws_url), system.output("EventsTopicArn").to_owned());
+    let told = topic.queue("fixture-completed", r#"{"event":["job.completed"]}"#).await;
+    let answer = system.invoke("EventsFunctionName", fixture("stream-completed.json")).await;
+    assert_eq!(answer, json!({ "batchItemFailures": [] }));
+    let queue = sqs_client(&system.aws_url);
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let receive = queue.receive_message().queue_url(&told).max_number_of_messages(10).wait_time_seconds(1);
+        let received = receive.send().await.expect("SQS answers");
+        let mut bodies = received.messages().iter().filter_map(|message| message.body());
+        if bodies.any(|body| body.contains("01938e5c-7a00-7000-8000-000000000004")) {
+            break;
+        }
+        assert!(Instant::now() < end, "nobody is told that the job has completed");
+    }
+}
+
+/// So that each works by hand too, as docs/sam-local.md says.
+#[test]
+fn every_job_that_an_event_is_given_is_in_its_file_and_every_event_has_a_test_of_its_name() {
+    for Fixture { event, id, .. } in FIXTURES {
+        assert!(String::from_utf8(fixture(event)).expect("text").contains(id), "{event}: {id}");
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
+    let files = std::fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").file_name());
+    let tests: BTreeSet<_> =
+        include_str!("fixtures.rs").lines().filter_map(|line| line.strip_prefix("async fn ")).collect();
+    for file in files {
+        let file = file.into_string().expect("text");
+        let test = format!("{}() {{", file.strip_suffix(".json").expect("an event").replace('-', "_"));
+        assert!(tests.contains(test.as_str()), "{file} is in no test");
     }
 }

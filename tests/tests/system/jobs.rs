@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use shared::ports::JobStore;
 use shared::submission::{Origin, Submission};
 use shared::time::Timestamp;
@@ -109,25 +108,6 @@ async fn what_a_mail_server_refuses_for_now_is_tried_three_times_and_becomes_a_d
     let events: Vec<_> = job["history"].as_array().expect("a history").iter().map(|event| &event["event"]).collect();
     assert_eq!(events, ["accepted", "started", "retrying", "started", "retrying", "started", "failed"]);
     assert!(system.is_dead_letter(id, SOON).await);
-}
-
-#[tokio::test]
-async fn a_job_whose_worker_process_is_killed_completes_on_another_attempt() {
-    let system = system();
-    let id =
-        system.submit(r#"{"type":"rehearsal","payload":{"attempts":["hang","succeed"]},"timeout_seconds":20}"#).await;
-    system.job_once(&id, &["processing"], SOON).await;
-    // Whichever of them has the job; the jobs of the others are rescued just so.
-    for process in system.processes("WorkerFunctionName") {
-        let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
-    }
-    // The job's first due, a minute, and two sweeps.
-    let job = system.job_once(&id, &ENDS, Duration::from_secs(190)).await;
-    assert_eq!(
-        (&job["status"], &job["attempts"], &job["result"]),
-        (&"completed".into(), &2.into(), &2.into()),
-        "{job}"
-    );
 }
 
 #[tokio::test]

@@ -374,6 +374,7 @@ impl Dray {
             Refusal::AttemptsUsedUp => Worker::Ending { cancelled: false },
             Refusal::CancelRequested => Worker::Ending { cancelled: true },
             // No job here expires.
+            Refusal::UnknownType | Refusal::NewerFormat => Worker::Idle,
             Refusal::Expired | Refusal::AlreadyApplied | Refusal::Fenced | Refusal::HistoryFull | Refusal::MovedOn => {
                 Worker::Idle
             }
@@ -471,6 +472,8 @@ impl Dray {
                     | Refusal::Expired
                     | Refusal::HistoryFull
                     | Refusal::TimeLeftTooShort
+                    | Refusal::UnknownType
+                    | Refusal::NewerFormat
                     | Refusal::Fenced
                     | Refusal::MovedOn,
                 ),
@@ -563,6 +566,8 @@ impl Dray {
                 | Refusal::HistoryFull
                 | Refusal::CancelRequested
                 | Refusal::TimeLeftTooShort
+                | Refusal::UnknownType
+                | Refusal::NewerFormat
                 | Refusal::Fenced,
             ) => false,
         }

@@ -9,6 +9,7 @@ use axum::response::Response;
 use shared::id::JobId;
 use shared::job::Status;
 use shared::ports::JobStore;
+use shared::submission::Limits;
 use tower::ServiceExt;
 
 use super::Fault;
@@ -87,7 +88,7 @@ async fn act(cosmos: &Arc<Cosmos>, job: JobId, what: &str, body: String) -> bool
 
 /// The API's answer; `None` if its process dies before it gives one.
 async fn answer_of(process: &Arc<Process>, request: Request<Body>) -> Option<Response> {
-    let router = Ports::of(process).api();
+    let router = Ports::of(process).api(Limits::default());
     tokio::select! {
         biased;
         () = process.died.notified() => None,

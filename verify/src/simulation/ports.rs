@@ -341,12 +341,15 @@ fn record_of(change: &Change, job: &Job) -> Option<Record> {
         }
         Change::Expire { .. }
         | Change::ExpireCancelled { .. }
+        | Change::EndHeldBack { .. }
         | Change::Lapse { .. }
         | Change::CancelPending { .. } => Some(Record::Ended { job: id, status }),
         Change::Redrive { .. } => Some(Record::Redriven { job: id }),
-        Change::Postpone { .. } | Change::Report { .. } | Change::Reschedule { .. } | Change::RequestCancel { .. } => {
-            None
-        }
+        Change::Postpone { .. }
+        | Change::Report { .. }
+        | Change::HoldBack { .. }
+        | Change::Reschedule { .. }
+        | Change::RequestCancel { .. } => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is found by way of the two indexes: keys first, which may be seconds old, and then the jobs as they are now.
 
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
@@ -7,12 +8,13 @@ use shared::chain::Chain;
 use shared::id::JobId;
 use shared::job::Job;
 use shared::ports::{Cursor, Lane, ListQuery, Page, StoreError};
+use shared::sweep::LONGEST_BETWEEN_LOOKS;
 use shared::time::Timestamp;
 
-use super::DynamoStore;
 use super::attributes::{Attributes, number, text, text_in};
 use super::find::KeyQuery;
 use super::item::{DUE_SHARDS, LISTING_SHARDS, listed_at, listing_shard, read};
+use super::{DynamoStore, no_answer};
 
 /// An entry of the index `due`.
 #[derive(Deserialize)]
@@ -39,7 +41,10 @@ impl DynamoStore {
         keys.sort_by_key(|key| key.due_at);
         keys.truncate(limit);
         // One that the table has no time for now stays overdue.
-        let (mut jobs, _) = self.find_all(keys.iter().map(|key| key.id)).await?;
+        let Found { mut jobs, unreadable, left_out: _ } = self.find_all(keys.iter().map(|key| key.id)).await?;
+        for key in keys.iter().filter(|key| unreadable.contains(&key.id.to_string())) {
+            self.move_due(key, now + LONGEST_BETWEEN_LOOKS).await?;
+        }
         // The index lags behind the table: what has moved on since is left out.
         jobs.retain(|job| job.due_at().is_some_and(|due_at| due_at < now));
         jobs.sort_by_key(Job::due_at);
@@ -67,7 +72,7 @@ impl DynamoStore {
         keys.dedup_by(|one, other| one.id == other.id);
         keys.truncate(query.limit);
         let next = keys.last().filter(|_| keys.len() == query.limit).map(|key| Cursor::at(&key.listed_at));
-        let (mut jobs, left_out) = self.find_all(keys.iter().map(|key| key.id)).await?;
+        let Found { mut jobs, unreadable: _, left_out } = self.find_all(keys.iter().map(|key| key.id)).await?;
         if left_out {
             // The next page would not bring them.
             return Err(StoreError::Unavailable("the table has no time for all the jobs of a page".into()));
@@ -76,19 +81,46 @@ impl DynamoStore {
         Ok(Page { jobs, next })
     }
 
-    /// The jobs of these ids, and whether the table had no time for some of them. One that cannot be read is left out: it
-    /// must not keep anybody from all the others.
-    async fn find_all(&self, ids: impl Iterator<Item = JobId>) -> Result<(Vec<Job>, bool), StoreError> {
+    /// The jobs of these ids.
+    async fn find_all(&self, ids: impl Iterator<Item = JobId>) -> Result<Found, StoreError> {
         let (items, left_out) = self.find_items(&ids.map(|id| id.to_string()).collect()).await?;
-        let mut jobs = vec![];
+        let mut found = Found { jobs: vec![], unreadable: vec![], left_out };
         for item in items {
+            let id = text_in(&item, "id");
             match read(item) {
-                Ok(job) => jobs.push(job),
-                Err(error) => tracing::error!(error = %Chain(&error), "job.unreadable"),
+                Ok(job) => found.jobs.push(job),
+                Err(error) => {
+                    tracing::error!(error = %Chain(&error), "job.unreadable");
+                    found.unreadable.push(id);
+                }
             }
         }
-        Ok((jobs, left_out))
+        Ok(found)
     }
+
+    /// Moves the due of a job that cannot be read, unless it has moved.
+    async fn move_due(&self, key: &DueKey, due_at: Timestamp) -> Result<(), StoreError> {
+        let update = self.client.update_item().table_name(&self.table).key("id", text(key.id.to_string()));
+        let update = update.update_expression("SET due_at = :due_at").condition_expression("due_at = :seen");
+        let update = update.expression_attribute_values(":due_at", number(&due_at.as_millis()));
+        let update = update.expression_attribute_values(":seen", number(&key.due_at.as_millis()));
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                Some(_) | None => Err(no_answer(error)),
+            },
+        }
+    }
+}
+
+/// What was found of some jobs.
+struct Found {
+    jobs: Vec<Job>,
+    /// The ids of those that cannot be read: they must not keep anybody from all the others.
+    unreadable: Vec<String>,
+    /// Whether the table had no time for some of them.
+    left_out: bool,
 }
 
 /// What is in an entry of an index. One that cannot be read must not keep anybody from all the others.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared::event::Event;
 use shared::id::{JobId, LeaseToken, Tenant};
-use shared::job::{Fingerprint, Job, KEEP_ENDED, Progress, State, Status, Tag, TypeName};
+use shared::job::{FORMAT, Fingerprint, HeldBack, Job, KEEP_ENDED, Progress, State, Status, Tag, TypeName};
 use shared::json::Json;
 use shared::ports::{Cursor, Lane, Source, StoreError};
 use shared::time::Timestamp;
 
-use super::attributes::{Attributes, read_as};
+use super::attributes::{Attributes, read_as, text_in};
 
 /// Over how many partitions of the index `due` the jobs are spread. The sweeper asks each one in turn; each takes
 /// 1,000 writes a second.
@@ -100,6 +100,11 @@ pub struct Item {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_back: Option<HeldBack>,
+    /// Absent is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl: Option<i64>,
 }
 
@@ -139,6 +144,8 @@ impl From<&Job> for Item {
             duplicate_of: job.duplicate_of,
             checkpoint: job.checkpoint.as_ref().map(|checkpoint| checkpoint.as_str().to_owned()),
             progress: job.progress.clone(),
+            held_back: job.held_back.clone(),
+            format: Some(job.format).filter(|format| *format > 1),
             ttl: ended.map(|at| (at + KEEP_ENDED).as_secs()),
         };
         match &job.state {
@@ -202,6 +209,8 @@ impl TryFrom<Item> for Job {
             duplicate_of: item.duplicate_of,
             checkpoint: item.checkpoint.map(|checkpoint| Json::parse(&checkpoint)).transpose()?,
             progress: item.progress,
+            held_back: item.held_back,
+            format: item.format.unwrap_or(1),
             history: item.history,
         })
     }
@@ -209,5 +218,10 @@ impl TryFrom<Item> for Job {
 
 /// The job in an item of the table.
 pub fn read(item: Attributes) -> Result<Job, StoreError> {
-    read_as::<Item, _>(item)
+    let newer = || {
+        let format = item.get("format")?.as_n().ok()?.parse().ok()?;
+        Some(StoreError::Newer(text_in(&item, "id"), format)).filter(|_| format > FORMAT)
+    };
+    let newer = newer();
+    read_as::<Item, _>(item).map_err(|error| newer.unwrap_or(error))
 }

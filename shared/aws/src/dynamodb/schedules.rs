@@ -197,6 +197,7 @@ fn read(item: Attributes) -> Result<Schedule, StoreError> {
 mod tests {
     use serde_dynamo::aws_sdk_dynamodb_1::to_item;
     use shared::schedule::Definition;
+    use shared::submission::Limits;
 
     use super::*;
 
@@ -205,7 +206,7 @@ mod tests {
     fn schedule() -> Schedule {
         let body = br#"{"cron":"0 * * * *","job":{"type":"csv-generation","payload":{"a":1}}}"#;
         let name = ScheduleName::parse("hourly").expect("a name");
-        let definition = Definition::parse(body, NOW).expect("fits");
+        let definition = Definition::parse(body, NOW, Limits::default()).expect("fits");
         Schedule::new(ScheduleKey { tenant: Tenant::only(), name }, definition, NOW)
     }
 

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 use shared::event::{Event, LAPSED};
 use shared::id::{JobId, LeaseToken, Tenant};
-use shared::job::{KEEP_ENDED, Status};
+use shared::job::{FORMAT, HeldBack, KEEP_ENDED, Status};
+use shared::job_type::JobType;
 use shared::ports::{Lane, StoreError};
 use shared::sweep;
 use shared::time::Timestamp;
@@ -24,7 +25,13 @@ pub fn updates_for(id: JobId, change: &Change) -> Result<Vec<Update>, StoreError
         let late = claim(*now, *token, *time_left)?.only_if("#due_at > :latest_kept_due");
         updates.push(late.set_to("due_at", LEASE_END, ":lease_from", *now + LEASE_MARGIN)?);
     }
-    Ok(updates)
+    if !change.needs_known_format() {
+        return Ok(updates);
+    }
+    let known = |update: Update| {
+        update.only_if("attribute_not_exists(#format) OR #format <= :known_format").value(":known_format", FORMAT)
+    };
+    updates.into_iter().map(known).collect()
 }
 
 /// The end of the lease of a job that is being claimed: `:lease_from` is now and a margin.
@@ -39,12 +46,14 @@ fn claim(now: Timestamp, token: LeaseToken, time_left: Duration) -> Result<Updat
         // An attempt that goes on has left a step of 0.
         .set_to("attempts", "#attempts + if_not_exists(#step, :one)", ":one", 1)?
         .remove("step")
+        .remove("held_back")
         .set_to("lease_until", LEASE_END, ":lease_from", now + LEASE_MARGIN)?
         .happens(&Event::Started { at: now })?
         .only_if(&claimable())
         .only_if("#attempts < #max_attempts OR attribute_exists(#step)")
         .only_if(&format!("NOT ({EXPIRED})"))
         .only_if("#timeout <= :longest_timeout")
+        .only_if_type_is_known()?
         .value(":now", now)?
         .value(":pending", Status::Pending)?
         .value(":processing", Status::Processing)?
@@ -94,9 +103,18 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
             .remove("lease_until")
             .happens(&Event::Yielded { at: *now })?,
         Change::Report { fence, progress } => Update::default().held_by(fence)?.set("progress", progress)?,
+        Change::HoldBack { now, reason } => Update::default()
+            .startable_at(*now)?
+            .only_if("attribute_not_exists(#held_back)")
+            .set("held_back", HeldBack { reason: reason.clone(), since: *now })?,
+        Change::EndHeldBack { now, error, tenant } => Update::default()
+            .startable_at(*now)?
+            .only_if("#held_back.#since <= :latest_since")
+            .value(":latest_since", *now - HeldBack::LONGEST)?
+            .remove("step")
+            .fails(id, *now, error, tenant)?,
         Change::Lapse { now } => {
-            let update = Update::default().only_if(&format!("({}) AND ({EXPIRED})", free())).value(":now", now)?;
-            let update = update.value(":pending", Status::Pending)?.value(":processing", Status::Processing)?;
+            let update = Update::default().startable_at(*now)?.only_if(EXPIRED);
             let update = update.ends(*now, Status::Cancelled)?.set("error", LAPSED)?.remove("step");
             update.happens(&Event::Lapsed { at: *now })?
         }
@@ -106,25 +124,11 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
             .has_room()?
             .set("not_before", not_before)?
             .set("due_at", sweep::first_due(*not_before, *now))?
+            .remove("held_back")
             .happens(&Event::Rescheduled { at: *now, not_before: *not_before })?,
-        Change::Redrive { now, not_before, more_attempts, tenant } => Update::default()
-            .only_if("#status = :failed OR #status = :cancelled")
-            .value(":failed", Status::Failed)?
-            .value(":cancelled", Status::Cancelled)?
-            .has_room()?
-            .only_if("#attempts <= :attempts_with_room")
-            .value(":attempts_with_room", i64::from(MOST_ATTEMPTS_IN_ALL) - i64::from(*more_attempts))?
-            .set("status", Status::Pending)?
-            .set_to("max_attempts", "#attempts + :more", ":more", more_attempts)?
-            .set("not_before", not_before)?
-            .set("due_shard", due_shard(id))?
-            .set("due_at", sweep::first_due(*not_before, *now))?
-            .set("listing", listing(tenant, Lane::All, id))?
-            .remove("finished_at")
-            .remove("ttl")
-            .remove("lease_token")
-            .remove("expires_at")
-            .happens(&Event::Redriven { at: *now, not_before: *not_before })?,
+        Change::Redrive { now, not_before, more_attempts, tenant } => {
+            redrive(id, *now, *not_before, *more_attempts, tenant)?
+        }
         Change::Expire { now, tenant } => Update::default()
             .abandoned_before(*now)?
             .only_if("attribute_not_exists(#cancel_requested)")
@@ -155,14 +159,36 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
     Ok(update)
 }
 
+fn redrive(
+    id: JobId,
+    now: Timestamp,
+    not_before: Timestamp,
+    more_attempts: u32,
+    tenant: &Tenant,
+) -> Result<Update, StoreError> {
+    Update::default()
+        .only_if("#status = :failed OR #status = :cancelled")
+        .value(":failed", Status::Failed)?
+        .value(":cancelled", Status::Cancelled)?
+        .has_room()?
+        .only_if("#attempts <= :attempts_with_room")
+        .value(":attempts_with_room", i64::from(MOST_ATTEMPTS_IN_ALL) - i64::from(more_attempts))?
+        .set("status", Status::Pending)?
+        .set_to("max_attempts", "#attempts + :more", ":more", more_attempts)?
+        .set("not_before", not_before)?
+        .set("due_shard", due_shard(id))?
+        .set("due_at", sweep::first_due(not_before, now))?
+        .set("listing", listing(tenant, Lane::All, id))?
+        .remove("finished_at")
+        .remove("ttl")
+        .remove("lease_token")
+        .remove("expires_at")
+        .remove("held_back")
+        .happens(&Event::Redriven { at: now, not_before })
+}
+
 /// Whether it makes no sense any more to start the job: [`shared::transition::has_expired`].
 const EXPIRED: &str = "attribute_exists(#expires_at) AND #expires_at <= :now AND attribute_not_exists(#step)";
-
-/// Whether nobody has a job that may still be started, in a [`Change::Lapse`].
-fn free() -> String {
-    let lease_over = "#status = :processing AND #lease_until < :now AND #attempts < #max_attempts";
-    format!("#status = :pending OR ({lease_over} AND attribute_not_exists(#cancel_requested))")
-}
 
 /// When a worker may take a job, its attempts and its timeout aside.
 fn claimable() -> String {
@@ -172,6 +198,10 @@ fn claimable() -> String {
     let wanted = "attribute_not_exists(#cancel_requested)";
     format!("({ready}) OR ({lease_over} AND {not_mine_already} AND {wanted})")
 }
+
+/// As many values as an `IN` takes.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html>
+const IN_A_LIST: usize = 100;
 
 /// An update expression and its condition, put together piece by piece. Every attribute is written as `#name`: half
 /// of ours are reserved words.
@@ -190,6 +220,30 @@ impl Update {
             .value(":processing", Status::Processing)?
             .value(":my_attempt", fence.attempt)?
             .value(":my_token", fence.token)
+    }
+
+    /// Nobody has the job, and another start of it may come.
+    fn startable_at(self, now: Timestamp) -> Result<Self, StoreError> {
+        let lease_over = "#status = :processing AND #lease_until < :now AND #attempts < #max_attempts";
+        self.only_if(&format!("#status = :pending OR ({lease_over} AND attribute_not_exists(#cancel_requested))"))
+            .value(":now", now)?
+            .value(":pending", Status::Pending)?
+            .value(":processing", Status::Processing)
+    }
+
+    /// This build has the job's type, under one of its names.
+    fn only_if_type_is_known(mut self) -> Result<Self, StoreError> {
+        let policies = JobType::ALL.iter().map(|job_type| job_type.policy());
+        let names: Vec<&str> = policies.flat_map(|policy| [&[policy.name], policy.aliases].concat()).collect();
+        let mut lists = vec![];
+        for (place, names) in names.chunks(IN_A_LIST).enumerate() {
+            let placeholders: Vec<_> = (0..names.len()).map(|name| format!(":type_{place}_{name}")).collect();
+            for (placeholder, name) in placeholders.iter().zip(names) {
+                self = self.value(placeholder, name)?;
+            }
+            lists.push(format!("#type IN ({})", placeholders.join(", ")));
+        }
+        Ok(self.only_if(&lists.join(" OR ")))
     }
 
     /// The history has room for what people add to it.
