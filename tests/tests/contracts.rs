@@ -68,7 +68,7 @@ async fn the_queue_keeps_its_contract() {
     let url = create.send().await.expect("created").queue_url.expect("an address");
     let queue = SqsQueue::with_client(client.clone(), url.clone());
     let consumer = SqsConsumer { client: client.clone(), url: url.clone() };
-    let contract = async move { shared::contract::job_queue(&queue, &consumer).await };
+    let contract = async move { shared::contract::job_queue(&queue, &consumer, tokio::time::sleep).await };
     and_tidy_up(contract, delete_queue(&client, &url)).await;
 }
 

@@ -132,12 +132,12 @@ impl Deployment {
     /// Deletes the schedules, subscriptions and jobs that bear the mark, with the jobs' files.
     pub async fn clean(&self) {
         for schedule in self.dray.schedules().await.unwrap_or_default() {
-            if schedule.name.starts_with(&self.mark) {
+            if self.is_marked(&schedule.name) {
                 let _ = self.dray.delete_schedule(&schedule.name).await;
             }
         }
         for subscription in self.dray.subscriptions().await.unwrap_or_default() {
-            if subscription.name.starts_with(&self.mark) {
+            if self.is_marked(&subscription.name) {
                 let _ = self.dray.delete_subscription(&subscription.name).await;
             }
         }
@@ -152,6 +152,10 @@ impl Deployment {
         for id in cleanups {
             self.delete(id).await;
         }
+    }
+
+    fn is_marked(&self, name: &str) -> bool {
+        name.strip_prefix(&self.mark).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 
     /// Deletes a job, which is cancelled unless it has ended. Gives the job that deletes its files.
