@@ -153,7 +153,7 @@ mod tests {
         let line = r#"{"timestamp":"2026-03-01T12:00:00.250Z","level":"ERROR","message":"function.died",
             "function":"dray-WorkerFunction-1","error":"exited with code 1\nError: OUTPUT_URL does not fit"}"#;
         let told = "12:00:00.250  ✗ dray-WorkerFunction-1: exited with code 1; Error: OUTPUT_URL does not fit";
-        assert_eq!(readable(&line.replace("\n", "")).as_deref(), Some(told));
+        assert_eq!(readable(&line.replace('\n', "")).as_deref(), Some(told));
     }
 
     #[test]

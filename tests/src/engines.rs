@@ -1,7 +1,7 @@
 //! On which AWS a contract is kept: the local one, or any endpoint that the environment names.
 //!
 //! `AWS_ENDPOINT_URL` names one for all services, `AWS_ENDPOINT_URL_SQS` and the like one for a single service, as for
-//! AWS's own tools: moto, LocalStack, or AWS itself (`https://sqs.eu-central-1.amazonaws.com`).
+//! AWS's own tools: moto, `LocalStack`, or AWS itself (`https://sqs.eu-central-1.amazonaws.com`).
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};

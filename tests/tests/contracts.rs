@@ -133,7 +133,7 @@ async fn a_bucket_keeps_the_contract_for_files() {
             worker::output_contract::outputs(bucket).await;
         }
     };
-    and_tidy_up(contract, delete_bucket(&client, &name)).await;
+    Box::pin(and_tidy_up(contract, delete_bucket(&client, &name))).await;
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_file_in_s3_is_written_once_and_says_what_it_is() {
         assert_eq!(file.content_type(), Some("text/csv"));
         assert_eq!(file.body.collect().await.expect("whole").to_vec(), b"first");
     };
-    and_tidy_up(contract, delete_bucket(&client, &name)).await;
+    Box::pin(and_tidy_up(contract, delete_bucket(&client, &name))).await;
 }
 
 /// Each bucket's host has no name of its own at a stand-in.

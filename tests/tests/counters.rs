@@ -155,7 +155,7 @@ async fn two_queues_with_different_filters_receive_what_they_asked_for() {
     let mail = topic.queue("ended-mail", r#"{"status":["completed","failed"],"job_type":["email-send"]}"#).await;
     let queues = [failures.as_str(), mail.as_str()];
     let test = each_queue_receives_what_passes_its_filter(topic.clone(), failures.clone(), mail.clone());
-    and_tidy_up(test, topic.delete(&queues)).await;
+    Box::pin(and_tidy_up(test, topic.delete(&queues))).await;
 }
 
 async fn each_queue_receives_what_passes_its_filter(topic: Topic, failures: String, mail: String) {

@@ -31,7 +31,9 @@ pub fn check(deployed: &Deployed, report: &mut Report) {
         }
         let found = of_alarm(deployed, id, alarm);
         sound += usize::from(found.is_empty());
-        found.into_iter().for_each(|finding| report.add(finding));
+        for finding in found {
+            report.add(finding);
+        }
     }
     if sound == alarms.len() {
         report.fine(format!("All {sound} alarms can go off, and none does."));

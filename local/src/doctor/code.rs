@@ -180,9 +180,10 @@ pub fn functions(deployed: &Deployed, report: &mut Report) {
             sound = false;
             continue;
         };
-        for finding in [unready(id, function), unset(id, function), switched_off(deployed, id, report)] {
-            sound &= finding.is_none();
-            finding.into_iter().for_each(|finding| report.add(finding));
+        let found = [unready(id, function), unset(id, function), switched_off(deployed, id, report)];
+        for finding in found.into_iter().flatten() {
+            sound = false;
+            report.add(finding);
         }
     }
     if sound {

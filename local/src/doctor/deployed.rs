@@ -79,15 +79,13 @@ pub fn number(value: &Value) -> Option<f64> {
 
 /// A time as services write it: a text, or seconds since 1970.
 pub fn time(value: &Value) -> Option<Timestamp> {
-    match value.as_str() {
+    if let Some(text) = value.as_str() {
         // Lambda's `2026-11-28T11:03:01.094+0000` has an offset without a colon, all others are RFC 3339.
-        Some(text) => text.parse().ok().or_else(|| format!("{}Z", text.strip_suffix("+0000")?).parse().ok()),
-        None => {
-            #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
-            let seconds = value.as_f64()? as i64;
-            Timestamp::from_second(seconds).ok()
-        }
+        return text.parse().ok().or_else(|| format!("{}Z", text.strip_suffix("+0000")?).parse().ok());
     }
+    #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
+    let seconds = value.as_f64()? as i64;
+    Timestamp::from_second(seconds).ok()
 }
 
 #[cfg(test)]

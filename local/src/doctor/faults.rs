@@ -79,6 +79,7 @@ fn in_functions() -> Vec<Fault> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of faults")]
 fn in_queues_and_table() -> Vec<Fault> {
     let redrive = |count: u32, to: &str| {
         json!(format!(
