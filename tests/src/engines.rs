@@ -48,7 +48,7 @@ impl Service {
         match self.given() {
             // As the functions' own: with the region and the credentials of the environment.
             Some(url) if url.starts_with("https://") => {
-                let config = sdk_config(&Endpoints::default()).await;
+                let config = sdk_config("tests", &Endpoints::default()).await;
                 config.into_builder().endpoint_url(url).build()
             }
             // A stand-in. What AWS would believe is not sent to it.

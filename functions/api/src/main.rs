@@ -13,7 +13,7 @@ use shared_aws::{clients, ports};
 async fn main() -> Result<(), lambda_http::Error> {
     let (place, settings) = start("api", &environment, ApiSettings::read)?;
     let ApiSettings { auth, jobs_per_minute, limits, dead_letter_queue_url, idempotency_secret } = settings;
-    let config = clients::sdk_config(&place.endpoints).await;
+    let config = clients::sdk_config("api", &place.endpoints).await;
     let Ports { store, queue, switch, schedules, quotas, counters, subscriptions, products } =
         ports::ports("api", &config, place, &environment);
     let dead_letters = ports::dead_letters("api", &config, dead_letter_queue_url, &environment);

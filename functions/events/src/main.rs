@@ -16,7 +16,7 @@ use shared_aws::{clients, ports};
 async fn main() -> Result<(), Error> {
     let (place, topic) = start("events", &environment, |lookup| Ok::<_, SettingErrors>(lookup("EVENTS_TOPIC_ARN")))?;
     let topic = events::topic(topic);
-    let config = clients::sdk_config(&place.endpoints).await;
+    let config = clients::sdk_config("events", &place.endpoints).await;
     let Ports { store, queue, counters, .. } = ports::ports("events", &config, place, &environment);
     let publisher = topic.map(|topic| Arc::new(SnsPublisher::new(&config, topic)) as Arc<dyn Publisher>);
     let events = &Events { counters, publisher, store, queue, clock: Arc::new(SystemClock) };

@@ -14,7 +14,7 @@ use sweeper::Sweeper;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let (place, dead_letter_queue_url) = start("sweeper", &environment, dead_letter_queue_url)?;
-    let config = clients::sdk_config(&place.endpoints).await;
+    let config = clients::sdk_config("sweeper", &place.endpoints).await;
     let Ports { store, queue, switch, schedules, .. } = ports::ports("sweeper", &config, place, &environment);
     let dead_letters = ports::dead_letters("sweeper", &config, dead_letter_queue_url, &environment);
     let sweeper = &Sweeper { store, queue, schedules, switch, dead_letters, clock: Arc::new(SystemClock) };

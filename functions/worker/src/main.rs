@@ -14,7 +14,7 @@ use worker::{Isolation, PauseWatch, Records, Tools, Worker};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let (place, settings) = start("worker", &environment, WorkerSettings::read)?;
-    let config = clients::sdk_config(&place.endpoints).await;
+    let config = clients::sdk_config("worker", &place.endpoints).await;
     let Ports { store, queue, switch, products, .. } = ports::ports("worker", &config, place, &environment);
     let clock = Arc::new(SystemClock);
     let records = Records { store: Arc::clone(&store), products, clock: clock.clone() };

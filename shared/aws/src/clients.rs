@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 pub use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
@@ -30,7 +30,9 @@ pub(crate) fn patient(attempt: Duration, operation: Duration) -> TimeoutConfig {
 
 /// The configuration all clients share: region and credentials from the environment, addresses as `endpoints` has them;
 /// every timeout and the number of tries said here, because the SDK by itself sets none but the one for connecting.
-pub async fn sdk_config(endpoints: &Endpoints) -> SdkConfig {
+///
+/// Each request says in its user agent that it is `function`'s, `app/worker`: so do `CloudTrail` and S3's access log.
+pub async fn sdk_config(function: &'static str, endpoints: &Endpoints) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(ATTEMPT_TIMEOUT)
@@ -39,6 +41,10 @@ pub async fn sdk_config(endpoints: &Endpoints) -> SdkConfig {
         .build();
     let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
     let loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).retry_config(retries);
+    let loader = match AppName::new(function) {
+        Ok(name) => loader.app_name(name),
+        Err(_) => loader, // it is a word, and every word is a name
+    };
     with_endpoints(loader.load().await, endpoints.clone())
 }
 

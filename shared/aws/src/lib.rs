@@ -4,6 +4,7 @@ pub mod clients;
 pub mod dynamodb;
 #[cfg(debug_assertions)]
 pub mod kill_points;
+pub mod operations;
 pub mod ports;
 pub mod s3;
 pub mod ses;
