@@ -14,8 +14,10 @@ use crate::verbatim::Verbatim;
 #[serde(default)]
 #[non_exhaustive]
 pub struct Health {
-    /// `ok`, or `unavailable`.
+    /// `ok`, `stalled` if jobs wait and no worker starts any, or `unavailable`.
     pub status: String,
+    /// What is the matter if it is stalled.
+    pub warning: Option<String>,
     /// What cannot be reached; `None` if all can.
     #[serde(skip)]
     pub problem: Option<String>,

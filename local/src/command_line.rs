@@ -24,11 +24,12 @@ use clap::{Args, CommandFactory as _, Subcommand};
 use clap_complete::Shell;
 use client::{Client, Error, NewJob};
 
-use self::exit::Failure;
 use self::times::Span;
+use crate::doctor;
 
 pub use self::console::Console;
-pub use self::exit::Exit;
+pub use self::exit::{Exit, Failure};
+pub use self::text::plain;
 
 /// Where `cargo run` serves the API unless it is told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:3000";
@@ -72,6 +73,8 @@ pub enum Command {
     Stats(stats::Options),
     /// Tells whether table and queues can be reached: exit code 0 if they can, else 1
     Health,
+    /// Tells what is wrong with a deployed stack, and what to do: exit code 0 if nothing is, 1 if something is
+    Doctor(doctor::Options),
     /// Prints a script by which a shell completes these commands
     Completions {
         /// Which shell
@@ -137,6 +140,7 @@ async fn carry_out(
         Command::Queue(action) => queue::run(action, &connect()?, console).await,
         Command::Stats(options) => stats::run(options, &connect()?, console).await,
         Command::Health => health::run(&connect()?, console).await,
+        Command::Doctor(options) => doctor::run(options, console).await,
         Command::Completions { shell } => completions(shell, console),
     }
 }
@@ -221,7 +225,9 @@ mod tests {
         for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
             let said = said(&["completions", shell], &[]).await;
             assert_eq!((said.exit, said.err.as_str()), (Exit::Done, ""));
-            for word in ["jobs", "schedules", "subscriptions", "events", "queue", "stats", "health", "retry-all"] {
+            for word in
+                ["jobs", "schedules", "subscriptions", "events", "queue", "stats", "health", "doctor", "retry-all"]
+            {
                 assert!(said.out.contains(word), "{shell}: {word}");
             }
         }

@@ -4,6 +4,8 @@ The local stack holds the other end of standard input. However that process dies
 left behind: not the engine, and not the function processes that the engine started.
 """
 
+import datetime
+import json
 import os
 import re
 import signal
@@ -44,6 +46,30 @@ def execute_and_heed_failures(func, event):
 
 
 lambda_svc._execute_function = execute_and_heed_failures
+
+# A function's process that dies, at its start or in the middle, is told to whoever reads along in the folder of logs: its
+# own log cannot say so. And what it said while it started goes to its log group, which would have had nothing.
+run_process = lambda_svc._execute_function_provided_warm
+
+
+def run_process_and_tell_if_it_dies(func, event, request_id):
+    result = run_process(func, event, request_id)
+    body = result.get("body")
+    if result.get("error") and isinstance(body, dict) and str(body.get("errorType")).startswith(("Runtime.", "Sandbox.")):
+        error = str(body.get("errorMessage"))
+        result["log"] = result.get("log") or error
+        tell({"function": (func.get("config") or func).get("FunctionName"), "error": error})
+    return result
+
+
+def tell(what):
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = json.dumps({"timestamp": now, "level": "ERROR", "message": "function.died", **what})
+    with open(os.path.join(os.environ["LOG_DIR"], "lambda.log"), "a") as log:
+        log.write(line + "\n")
+
+
+lambda_svc._execute_function_provided_warm = run_process_and_tell_if_it_dies
 
 # What a PartiQL statement writes gets no record in the table's stream. It is noted here, and recorded as the writes of
 # other calls are once the statement has succeeded: a transaction that fails takes back what it has written.

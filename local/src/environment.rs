@@ -49,6 +49,17 @@ impl Environment {
         self
     }
 
+    /// Takes out the setting whose parameter CloudFormation has refused with `error`: `Parameter 'LogLevel' value 'loud' is
+    /// not in AllowedValues: …`. Gives its name and what is wrong with it; its value is not repeated.
+    pub fn take_refused(&mut self, error: &str) -> Option<String> {
+        let (_, about) = error.split_once("Parameter '")?;
+        let (parameter, rest) = about.split_once("' ")?;
+        let (name, ..) = SETTINGS.iter().find(|(_, known, _)| *known == parameter)?;
+        let value = self.0.remove(*name)?;
+        let wrong = rest.strip_prefix(&format!("value '{value}' ")).unwrap_or(rest);
+        Some(format!("{name} does not fit: its parameter {parameter} {}", wrong.trim()))
+    }
+
     /// The template's parameters. Folders are relative to `working_dir`; the functions run elsewhere.
     pub fn parameters(&self, working_dir: &Path) -> Vec<(String, String)> {
         let mut parameters = vec![
@@ -81,6 +92,20 @@ pub fn architecture() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_that_the_template_refuses_is_named_and_taken_out() {
+        let mut given = Environment::default().with("LOG_LEVEL", "loud").with("MAIL_FROM", "ada@example.com");
+        let error = "failed to deploy template.yaml: CreateStack: Parameter 'LogLevel' value 'loud' is not in AllowedValues: \
+                     ['error', 'warn']";
+        let expected = "LOG_LEVEL does not fit: its parameter LogLevel is not in AllowedValues: ['error', 'warn']";
+        assert_eq!(given.take_refused(error).as_deref(), Some(expected));
+        assert_eq!(given.take_refused(error), None, "nobody has given it any more");
+        for other in ["Parameter 'AuthMode' value 'x' is not in AllowedValues", "the engine does not answer", ""] {
+            assert_eq!(given.take_refused(other), None, "{other}");
+        }
+        assert_eq!(given.0.len(), 1);
+    }
 
     #[test]
     fn folders_are_those_of_the_working_directory() {

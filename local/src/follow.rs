@@ -1,5 +1,5 @@
-//! What happens, told as it happens: one line for each event of a job, and two for each request, read from the
-//! functions' own logs.
+//! What happens, told as it happens: one line for each event of a job, two for each request, and one for a function whose
+//! process dies, read from the functions' own logs and from what the engine writes beside them.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use crate::functions::NAMES;
 /// Reads along in the logs of all functions, from their present ends on, and gives `tell` the lines for people. Never
 /// returns.
 pub async fn follow(logs: PathBuf, tell: impl Fn(&str)) {
-    let mut tails: Vec<_> = NAMES.map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).into();
+    let names = NAMES.into_iter().chain(["lambda"]); // which is the engine's, see engine.py
+    let mut tails: Vec<_> = names.map(|name| Tail::at_end(&logs.join(format!("{name}.log")))).collect();
     loop {
         for tail in &mut tails {
             for line in tail.new_lines() {
@@ -52,12 +53,12 @@ impl Tail {
     }
 }
 
-/// A log line for people, if it tells of a job or of a request. `None` for everything else, and for logs that are not
+/// A log line for people, if it tells of a job, of a request or of a function's death. `None` for everything else, and for logs that are not
 /// JSON.
 pub fn readable(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
     let time = time_of_day(line.get("timestamp")?)?;
-    let told = of_job(&line).or_else(|| of_request(&line))?;
+    let told = of_job(&line).or_else(|| of_request(&line)).or_else(|| of_function(&line))?;
     Some(format!("{time}  {told}").trim_end().to_owned())
 }
 
@@ -78,6 +79,13 @@ fn of_request(line: &Value) -> Option<String> {
         "request.answered" => Some(format!("← {} {} ms id={id}", number("status"), number("duration_ms"))),
         _ => None,
     }
+}
+
+/// A function that did not start, or whose process ended in the middle, with what it said last.
+fn of_function(line: &Value) -> Option<String> {
+    let text = |name: &str| line.get(name).and_then(Value::as_str);
+    let said = text("error").unwrap_or_default().lines().collect::<Vec<_>>().join("; ");
+    (text("message") == Some("function.died")).then(|| format!("✗ {}: {said}", text("function").unwrap_or_default()))
 }
 
 /// An event of a job.
@@ -138,6 +146,14 @@ mod tests {
         assert_eq!(asked("request.received", "/health"), None);
         assert_eq!(asked("request.answered", "/api/health"), None);
         assert_eq!(asked("request.refused", "/jobs"), None);
+    }
+
+    #[test]
+    fn a_function_that_dies_is_told_with_what_it_said() {
+        let line = r#"{"timestamp":"2026-03-01T12:00:00.250Z","level":"ERROR","message":"function.died",
+            "function":"dray-WorkerFunction-1","error":"exited with code 1\nError: OUTPUT_URL does not fit"}"#;
+        let told = "12:00:00.250  ✗ dray-WorkerFunction-1: exited with code 1; Error: OUTPUT_URL does not fit";
+        assert_eq!(readable(&line.replace('\n', "")).as_deref(), Some(told));
     }
 
     #[test]

@@ -6,8 +6,10 @@
 mod aws_env;
 mod cloudformation;
 mod command_line;
+mod doctor;
 pub mod engine;
 mod environment;
+mod first_start;
 mod follow;
 mod foreign;
 mod functions;
@@ -63,7 +65,7 @@ impl CommandLine {
 /// An option of the stack where there is a command, or the other way round.
 fn misplaced(matches: &ArgMatches) -> Option<String> {
     let (others, whose): (&[&str], &str) = if matches.subcommand_name().is_some() {
-        (&["port", "data_dir", "allow_host", "bind"], "before a command: it is for running the stack")
+        (&["port", "data_dir", "functions", "allow_host", "bind"], "before a command: it is for running the stack")
     } else {
         (&["url", "token", "json"], "without a command: it is for commands alone")
     };
@@ -80,6 +82,10 @@ pub struct Options {
     /// Where jobs, messages and logs are kept between runs
     #[arg(long, default_value = ".dray")]
     pub data_dir: PathBuf,
+    /// A folder with the functions as `sam build` has made them, .aws-sam/build, or with a zip of each: what runs instead of
+    /// functions that are built now
+    #[arg(long, value_name = "FOLDER")]
+    pub functions: Option<PathBuf>,
     /// Another name by which the API may be called on this machine, as `host.docker.internal`; can be given several times
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
@@ -239,6 +245,7 @@ mod tests {
             "--port 3 jobs list",
             "--data-dir x jobs list",
             "--allow-host x jobs list",
+            "--functions x jobs list",
             "--bind 172.17.0.1 jobs list",
             "--bind 0.0.0.0",
             "--bind ::",
@@ -264,6 +271,8 @@ mod tests {
             "events publish t",
             "stats --window 72h",
             "completions cmd",
+            "doctor --region",
+            "doctor dray",
         ];
         for line in wrong {
             let line = line.replace("ID", ID);

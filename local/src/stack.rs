@@ -14,7 +14,7 @@ use crate::engine::{self, Engine, Folders};
 use crate::environment::Environment;
 use crate::follow::follow;
 use crate::foreign::Guard;
-use crate::{Options, aws_env, cloudformation, functions, proxy, sam};
+use crate::{Options, aws_env, cloudformation, first_start, functions, proxy, sam};
 
 /// A running stack. Dropped, it ends at once, and what happened since its start may be forgotten; [`Stack::stop`] keeps it.
 pub struct Stack {
@@ -45,8 +45,16 @@ impl Stack {
             listeners.push(crate::bind(also_at, address.port()).await?);
         }
 
-        report("building the functions");
-        let built = functions::build(&workspace()).await?;
+        let built = match &options.functions {
+            None => {
+                report("building the functions");
+                functions::build(&workspace()).await?
+            }
+            Some(folder) => {
+                report(&format!("taking the functions from {}", folder.display()));
+                functions::built_in(folder, &workspace()).await?
+            }
+        };
         for function in &built.functions {
             report(&format!("  {:<8} {:>6.2} MB zipped", function.name, megabytes(function.zip.len())));
         }
@@ -61,8 +69,10 @@ impl Stack {
         report("deploying template.yaml");
         let template =
             std::fs::read_to_string(workspace().join("template.yaml")).context("failed to read template.yaml")?;
-        let parameters = environment.parameters(&working_dir);
-        let outputs = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await?;
+        let (outputs, refused) =
+            deploy_what_fits(engine.url(), &template, &built.functions, environment, &working_dir).await?;
+        report("starting each function once");
+        first_start::check(engine.url(), &outputs, refused).await?;
 
         let url = format!("http://{address}");
         aws_env::write(&folders.data_dir, engine.url(), &url, &outputs)?;
@@ -144,6 +154,29 @@ impl Stack {
     }
 }
 
+/// Deploys the template. Settings that the template does not take are left at what they are unless given, so that all the
+/// others can be checked as well; what was said of them is given beside the outputs.
+async fn deploy_what_fits(
+    engine_url: &str,
+    template: &str,
+    functions: &[functions::Function],
+    mut environment: Environment,
+    working_dir: &Path,
+) -> anyhow::Result<(BTreeMap<String, String>, Vec<String>)> {
+    cloudformation::upload(engine_url, functions).await?;
+    let mut refused = vec![];
+    loop {
+        let parameters = environment.parameters(working_dir);
+        match cloudformation::deploy(engine_url, template, functions, &parameters).await {
+            Ok(outputs) => return Ok((outputs, refused)),
+            Err(error) => match environment.take_refused(&format!("{error:#}")) {
+                Some(setting) => refused.push(setting),
+                None => return Err(error),
+            },
+        }
+    }
+}
+
 /// How often the API may say that it cannot reach something, before that counts.
 const HEALTH_LOOKS: u32 = 10;
 
@@ -171,7 +204,12 @@ fn api_url(engine_url: &str, outputs: &BTreeMap<String, String>) -> anyhow::Resu
     let url = outputs.get("ApiUrl").context("template.yaml has no output ApiUrl")?;
     let host = url.split("://").nth(1).and_then(|rest| rest.split('.').next());
     let api_id = host.context("the output ApiUrl is no address")?;
-    Ok(format!("{engine_url}/_aws/execute-api/{api_id}/$default"))
+    Ok(api_url_of(engine_url, api_id))
+}
+
+/// Where the engine serves the HTTP API of this id.
+pub fn api_url_of(engine_url: &str, api_id: &str) -> String {
+    format!("{engine_url}/_aws/execute-api/{api_id}/$default")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]

@@ -20,7 +20,11 @@ impl Dray {
     fn start(folder: &Path, port: u16) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dray"));
         command.args(["--port", &port.to_string()]).current_dir(folder).stdin(Stdio::null());
-        for setting in ["OUTPUT_URL", "MAIL_URL", "LOG_LEVEL", "LOG_FORMAT"] {
+        if let Some(functions) = std::env::var_os("DRAY_FUNCTIONS").filter(|folder| !folder.is_empty()) {
+            let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            command.arg("--functions").arg(repository.join(functions));
+        }
+        for setting in ["OUTPUT_URL", "MAIL_URL", "MAIL_FROM", "WEBHOOK_SECRET", "LOG_LEVEL", "LOG_FORMAT"] {
             command.env_remove(setting);
         }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("dray starts");
@@ -196,6 +200,18 @@ async fn one_command_runs_the_system_and_leaves_nothing_behind() {
     again.signal(Signal::KILL);
     again.ends();
     assert!(engine_is_gone(folder));
+}
+
+#[test]
+fn what_a_person_sets_wrong_is_answered_before_it_is_ready() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(".env"), "WEBHOOK_SECRET=abc\nMAIL_FROM=nobody\nLOG_LEVEL=loud\n")
+        .expect("written");
+    let mut dray = Dray::start(folder.path(), 0);
+    dray.says(&["worker: ", "MAIL_FROM does not fit", "WEBHOOK_SECRET does not fit"]);
+    dray.says(&["LOG_LEVEL does not fit"]);
+    assert!(!dray.ends().success());
+    assert!(!dray.said.iter().any(|line| line.contains("ready: ")), "{:?}", dray.said);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::payloads::file_cleanup::FileCleanup;
 use crate::payloads::image_thumbnail::ImageThumbnail;
 use crate::payloads::product_processing::ProductProcessing;
 use crate::payloads::push_notification::PushNotification;
-#[cfg(debug_assertions)]
+#[cfg(feature = "rehearsal")]
 use crate::payloads::rehearsal::Rehearsal;
 use crate::payloads::report_generation::ReportGeneration;
 use crate::payloads::webhook_delivery::WebhookDelivery;
@@ -36,8 +36,8 @@ pub enum JobType {
     ReportGeneration,
     /// Posts an event to a receiver.
     WebhookDelivery,
-    /// Does as it is told: fails, hangs, panics. Only in debug builds, to try things out and to test.
-    #[cfg(debug_assertions)]
+    /// Does as it is told: fails, hangs, panics. Only with the feature `rehearsal`, to try things out and to test.
+    #[cfg(feature = "rehearsal")]
     Rehearsal,
 }
 
@@ -56,7 +56,7 @@ impl JobType {
             Self::PushNotification => Policy::of::<PushNotification>(),
             Self::ReportGeneration => Policy::of::<ReportGeneration>(),
             Self::WebhookDelivery => Policy::of::<WebhookDelivery>(),
-            #[cfg(debug_assertions)]
+            #[cfg(feature = "rehearsal")]
             Self::Rehearsal => Policy::of::<Rehearsal>(),
         }
     }
@@ -75,7 +75,7 @@ impl JobType {
         InvalidField::new(field, format!("is not a known job type; known are {}", known.join(", ")))
     }
 
-    /// Whether release builds have it.
+    /// Whether what is deployed has it.
     pub fn is_deployed(self) -> bool {
         match self {
             Self::CsvGeneration
@@ -86,7 +86,7 @@ impl JobType {
             | Self::PushNotification
             | Self::ReportGeneration
             | Self::WebhookDelivery => true,
-            #[cfg(debug_assertions)]
+            #[cfg(feature = "rehearsal")]
             Self::Rehearsal => false,
         }
     }
@@ -181,7 +181,7 @@ mod tests {
     fn all_types_are_deployed_but_the_rehearsal() {
         let not_deployed = JobType::ALL.iter().filter(|job_type| !job_type.is_deployed());
         let names: Vec<_> = not_deployed.map(|job_type| job_type.policy().name).collect();
-        let expected: &[&str] = if cfg!(debug_assertions) { &["rehearsal"] } else { &[] };
+        let expected: &[&str] = if cfg!(feature = "rehearsal") { &["rehearsal"] } else { &[] };
         assert_eq!(names, expected);
     }
 }

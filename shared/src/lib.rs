@@ -28,6 +28,7 @@ pub mod receipt;
 pub mod retry;
 pub mod schedule;
 pub mod schedules;
+pub mod standard_webhooks;
 pub mod submission;
 pub mod subscription;
 pub mod subscriptions;

@@ -266,7 +266,8 @@ mod tests {
     async fn the_queue_keeps_the_contract() {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
         let queue = MemoryQueue::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(2), 100);
-        crate::contract::job_queue(&queue, &Consumer { queue: &queue, clock: &clock }).await;
+        let consumer = Consumer { queue: &queue, clock: &clock };
+        crate::contract::job_queue(&queue, &consumer, async |time| clock.advance(time)).await;
     }
 
     #[tokio::test]

@@ -37,7 +37,8 @@ pub trait JobStore: Send + Sync {
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError>;
 
     /// Stores many new jobs in as few calls as the store allows, each for itself: one that is there already, or that the
-    /// store does not take, spoils no other. The outcomes in the order of the jobs.
+    /// store does not take, spoils no other. Of several with one id the first is new, and the others find it there. The
+    /// outcomes in the order of the jobs.
     async fn insert_all_if_absent(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>>;
 
     /// Stores a new job together with an item of the caller's own, in one step: both, or neither. If the job is there

@@ -202,7 +202,7 @@ impl Receipt {
             }
             Some(JobType::ProductProcessing) => self.take(&MARK_PRODUCT, 1, 1),
             Some(JobType::FileCleanup | JobType::PushNotification | JobType::WebhookDelivery) | None => {}
-            #[cfg(debug_assertions)]
+            #[cfg(feature = "rehearsal")]
             Some(JobType::Rehearsal) => {}
         }
     }
@@ -215,7 +215,7 @@ impl Receipt {
             Some(JobType::EmailSend) => self.request(Request::SendEmail, completed),
             Some(JobType::ProductProcessing) => self.take(&MARK_PRODUCT, 1, completed),
             Some(JobType::FileCleanup | JobType::PushNotification | JobType::WebhookDelivery) | None => {}
-            #[cfg(debug_assertions)]
+            #[cfg(feature = "rehearsal")]
             Some(JobType::Rehearsal) => {}
         }
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot go on shall say so and stop")]
 
+pub mod dynamodb_local;
+pub mod engines;
 pub mod fixtures;
 pub mod gate;
 pub mod metered;

@@ -14,6 +14,7 @@ use local::{Environment, Options, Stack};
 use reqwest::Client;
 use serde_json::Value;
 use shared_aws::dynamodb::DynamoStore;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::gate::Gate;
 use crate::smtp::SmtpServer;
@@ -49,6 +50,18 @@ pub fn target_dir() -> PathBuf {
     let is_profile = |folder: &&Path| folder.ends_with("debug") || folder.ends_with("release");
     let profile = executable.ancestors().find(is_profile).expect("built by cargo");
     profile.parent().expect("a target folder").to_owned()
+}
+
+/// A folder with functions that somebody has built, as `sam build` does, if `DRAY_FUNCTIONS` names one: the tests are about
+/// those then, and not about a debug build. A relative name is one in this repository.
+pub fn functions() -> Option<PathBuf> {
+    let folder = std::env::var_os("DRAY_FUNCTIONS").filter(|folder| !folder.is_empty())?;
+    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder))
+}
+
+/// How the tests run a stack that keeps its data in `data_dir`: with the functions that they are about.
+pub fn options(data_dir: PathBuf) -> Options {
+    Options { port: 0, data_dir, functions: functions(), allow_host: vec![], bind: None, detour: None }
 }
 
 /// The system. The first to ask waits until it is up.
@@ -91,13 +104,7 @@ pub async fn start_with(name: &str, settings: &[(&str, &str)]) -> (System, Stack
     }
     let (gate, detour) = Gate::open().await;
     let gate_url = detour.url.clone();
-    let options = Options {
-        port: 0,
-        data_dir: folder.join("data"),
-        allow_host: vec![],
-        bind: Some(OTHER_ADDRESS),
-        detour: Some(detour),
-    };
+    let options = Options { bind: Some(OTHER_ADDRESS), detour: Some(detour), ..options(folder.join("data")) };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let say = |line: &str| eprintln!("{line}");
     let stack = Stack::start(&options, environment, listener, &say).await.expect("the stack starts");
@@ -111,6 +118,12 @@ pub async fn start_with(name: &str, settings: &[(&str, &str)]) -> (System, Stack
         gate_url,
     };
     (system, stack)
+}
+
+/// Held by whoever kills workers, and by whoever would notice.
+pub async fn alone_with_the_workers() -> MutexGuard<'static, ()> {
+    static WORKERS: Mutex<()> = Mutex::const_new(());
+    WORKERS.lock().await
 }
 
 impl System {
@@ -162,14 +175,29 @@ impl System {
         self.outputs.get(name).unwrap_or_else(|| panic!("template.yaml has no output {name}"))
     }
 
+    /// Whether there are jobs of the type `rehearsal`, which do as they are told: not where functions are as they are
+    /// deployed. If not, says that a test is skipped.
+    pub async fn can_rehearse(&self) -> bool {
+        let (_, _, answer) = self.post("/jobs", &[], r#"{"type":"rehearsal","payload":{"rows":-1}}"#).await;
+        let can = answer["field"] != "type";
+        if !can {
+            eprintln!("skipped: these functions do not have the job type rehearsal");
+        }
+        can
+    }
+
     /// Gives a function an event, as `sam local invoke` does. Gives its answer.
     pub async fn invoke(&self, function: &str, event: Vec<u8>) -> Value {
+        self.try_invoke(function, event).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, or else what Lambda says of a function that has failed.
+    pub async fn try_invoke(&self, function: &str, event: Vec<u8>) -> Result<Value, Value> {
         let path = format!("{}/2015-03-31/functions/{}/invocations", self.aws_url, self.output(function));
         let answer = Client::new().post(path).body(event).send().await.expect("the engine answers");
         let failed = answer.headers().contains_key("x-amz-function-error");
         let body = answer.json().await.expect("JSON");
-        assert!(!failed, "{body}");
-        body
+        if failed { Err(body) } else { Ok(body) }
     }
 
     /// The store that the functions use.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::{
@@ -12,8 +13,12 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, ConfigBag, Credentials, Intercep
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
-use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, ConsumedCapacity, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ReturnConsumedCapacity, ScalarAttributeType, TableDescription, TableStatus,
+};
 use dynoxide::Database;
+use serde_json::Value;
 
 /// The name of the table.
 pub const NAME: &str = "jobs";
@@ -62,7 +67,7 @@ impl Drop for Table {
 }
 
 /// The properties of `JobsTable` in `template.yaml`, as far as `CreateTable` takes them.
-pub fn definition() -> serde_json::Value {
+fn definition() -> Value {
     let template = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml");
     let template = std::fs::read_to_string(template).expect("the template is readable");
     let template: serde_norway::Value = serde_norway::from_str(&template).expect("the template is YAML");
@@ -73,6 +78,44 @@ pub fn definition() -> serde_json::Value {
         definition[name] = serde_json::to_value(&properties[name]).expect("plain values");
     }
     definition
+}
+
+/// Makes a table of this name with these properties, and waits until it is there.
+pub async fn create(client: &Client, name: &str) {
+    let definition = definition();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let keys = |schema: &Value| -> Vec<KeySchemaElement> {
+        let key = |key: &Value| {
+            let key_type = KeyType::from(text(&key["KeyType"]).as_str());
+            KeySchemaElement::builder().attribute_name(text(&key["AttributeName"])).key_type(key_type).build()
+        };
+        schema.as_array().expect("keys").iter().map(|one| key(one).expect("a key")).collect()
+    };
+    let mut create = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+    create = create.set_key_schema(Some(keys(&definition["KeySchema"])));
+    for attribute in definition["AttributeDefinitions"].as_array().expect("attributes") {
+        let attribute_type = ScalarAttributeType::from(text(&attribute["AttributeType"]).as_str());
+        let definition = AttributeDefinition::builder().attribute_name(text(&attribute["AttributeName"]));
+        create = create.attribute_definitions(definition.attribute_type(attribute_type).build().expect("whole"));
+    }
+    for index in definition["GlobalSecondaryIndexes"].as_array().expect("indexes") {
+        let projection = ProjectionType::from(text(&index["Projection"]["ProjectionType"]).as_str());
+        let projection = Projection::builder().projection_type(projection).build();
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(text(&index["IndexName"]))
+            .set_key_schema(Some(keys(&index["KeySchema"])))
+            .projection(projection);
+        create = create.global_secondary_indexes(index.build().expect("whole"));
+    }
+    create.send().await.expect("created");
+    loop {
+        let described = client.describe_table().table_name(name).send().await.expect("answers");
+        let status = described.table.as_ref().and_then(TableDescription::table_status);
+        if status == Some(&TableStatus::Active) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Counts the requests that clients send, each try apart, and adds up the capacity that the answers name.

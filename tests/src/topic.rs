@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use aws_sdk_sns::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
+use serde_json::json;
+use shared_aws::clients::SdkConfig;
 
-use crate::system::sqs_client;
+use crate::engines::unique;
 
 /// A topic.
+#[derive(Clone)]
 pub struct Topic {
     sns: aws_sdk_sns::Client,
     sqs: aws_sdk_sqs::Client,
@@ -17,24 +19,33 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// A new topic in the AWS at this address.
-    pub async fn create(aws_url: &str) -> Self {
-        let created = sns_client(aws_url).create_topic().name("events").send().await.expect("created");
-        Self::of(aws_url, created.topic_arn.expect("an ARN"))
+    /// A new topic, whose queues are made by way of `sqs`.
+    pub async fn create(sns: &SdkConfig, sqs: &SdkConfig) -> Self {
+        let client = aws_sdk_sns::Client::new(sns);
+        let created = client.create_topic().name(unique("events")).send().await.expect("created");
+        Self { sns: client, sqs: aws_sdk_sqs::Client::new(sqs), arn: created.topic_arn.expect("an ARN") }
     }
 
-    /// The topic of this ARN in the AWS at this address.
-    pub fn of(aws_url: &str, arn: String) -> Self {
-        Self { sns: sns_client(aws_url), sqs: sqs_client(aws_url), arn }
+    /// The topic of this ARN.
+    pub fn of(config: &SdkConfig, arn: String) -> Self {
+        Self { sns: aws_sdk_sns::Client::new(config), sqs: aws_sdk_sqs::Client::new(config), arn }
     }
 
     /// Makes a queue that receives what passes this filter. Gives its URL.
     pub async fn queue(&self, name: &str, filter: &str) -> String {
-        let url = self.sqs.create_queue().queue_name(name).send().await.expect("created").queue_url.expect("a URL");
+        let create = self.sqs.create_queue().queue_name(unique(name));
+        let url = create.send().await.expect("created").queue_url.expect("a URL");
         let asked = self.sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
         let attributes = asked.send().await.expect("answers").attributes.expect("attributes");
-        let subscribe = self.sns.subscribe().topic_arn(&self.arn).protocol("sqs");
-        let subscribe = subscribe.endpoint(&attributes[&QueueAttributeName::QueueArn]);
+        let queue_arn = &attributes[&QueueAttributeName::QueueArn];
+        let let_in = json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": { "Service": "sns.amazonaws.com" }, "Action": "sqs:SendMessage",
+            "Resource": queue_arn, "Condition": { "ArnEquals": { "aws:SourceArn": self.arn } },
+        }] });
+        let let_in =
+            self.sqs.set_queue_attributes().queue_url(&url).attributes(QueueAttributeName::Policy, let_in.to_string());
+        let_in.send().await.expect("the topic may send to it");
+        let subscribe = self.sns.subscribe().topic_arn(&self.arn).protocol("sqs").endpoint(queue_arn);
         let subscribe = subscribe.attributes("FilterPolicy", filter).attributes("RawMessageDelivery", "true");
         subscribe.send().await.expect("subscribed");
         url
@@ -55,13 +66,12 @@ impl Topic {
         }
         bodies
     }
-}
 
-fn sns_client(aws_url: &str) -> aws_sdk_sns::Client {
-    let config = aws_sdk_sns::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(aws_url)
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"));
-    aws_sdk_sns::Client::from_conf(config.build())
+    /// Deletes the topic with its subscriptions, and these queues.
+    pub async fn delete(&self, queues: &[&str]) {
+        for url in queues {
+            let _ = self.sqs.delete_queue().queue_url(*url).send().await;
+        }
+        let _ = self.sns.delete_topic().topic_arn(&self.arn).send().await;
+    }
 }

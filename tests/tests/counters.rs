@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use events::{Events, StreamBatch};
-use local::engine::{Engine, Folders, install};
 use serde_json::Value;
 use shared::changes::{EventId, JobChange, Notice, Publisher, Recorded};
 use shared::counters::{CounterStore, Counts, Durations, MemoryCounters, Minute, Totals};
@@ -23,11 +21,10 @@ use shared::quota::minute_of;
 use shared::submission::{Origin, Submission};
 use shared::time::Timestamp;
 use shared::transition::{Change, Fence, transition};
-use shared_aws::clients::SdkConfig;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::dynamodb::stream::image_of;
 use shared_aws::sns::SnsPublisher;
-use tests::system::target_dir;
+use tests::engines::{Service, and_tidy_up};
 use tests::table::{NAME, Table};
 use tests::topic::Topic;
 use tokio::task::JoinSet;
@@ -35,13 +32,6 @@ use tokio::task::JoinSet;
 /// When the story of these tests begins.
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const SECOND: Duration = Duration::from_secs(1);
-
-#[tokio::test]
-async fn the_counters_on_dynamodb_keep_the_contract() {
-    let table = Table::start().await;
-    let store = DynamoStore::with_client(table.client(), NAME.to_owned());
-    shared::counters::contract::counter_store(&store).await;
-}
 
 #[tokio::test]
 async fn counters_equal_the_truth_after_10_000_jobs_with_redelivered_and_split_batches() {
@@ -160,14 +150,15 @@ async fn a_job_that_has_ended_is_followed_by_one_callback_and_that_by_none() {
 
 #[tokio::test]
 async fn two_queues_with_different_filters_receive_what_they_asked_for() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let packages = install(&target_dir(), &|line| eprintln!("{line}")).await.expect("installed");
-    let folders = Folders::below(folder.path()).expect("folders");
-    let engine = Engine::start(&packages, &folders, None).await.expect("started");
-    let topic = Topic::create(engine.url()).await;
+    let topic = Topic::create(&Service::Sns.config().await, &Service::Sqs.config().await).await;
     let failures = topic.queue("failures-of-acme", r#"{"event":["job.failed"],"tenant":["acme"]}"#).await;
     let mail = topic.queue("ended-mail", r#"{"status":["completed","failed"],"job_type":["email-send"]}"#).await;
+    let queues = [failures.as_str(), mail.as_str()];
+    let test = each_queue_receives_what_passes_its_filter(topic.clone(), failures.clone(), mail.clone());
+    Box::pin(and_tidy_up(test, topic.delete(&queues))).await;
+}
 
+async fn each_queue_receives_what_passes_its_filter(topic: Topic, failures: String, mail: String) {
     let mut notices = vec![];
     for number in 0..12 {
         let fails = number % 2 == 0;
@@ -178,7 +169,7 @@ async fn two_queues_with_different_filters_receive_what_they_asked_for() {
         let job = if fails { failed(&job, START + SECOND * 2) } else { ended(&job) };
         notices.extend(events_of(&job).iter().filter_map(Recorded::notice));
     }
-    let publisher = SnsPublisher::new(&sdk_config(engine.url()), topic.arn.clone());
+    let publisher = SnsPublisher::new(&Service::Sns.config().await, topic.arn.clone());
     assert_eq!(publisher.publish_all(&notices).await, []);
 
     let wanted = |wants: &dyn Fn(&Notice) -> bool| -> BTreeSet<String> {
@@ -682,14 +673,4 @@ impl Dice {
         self.0.fill(&mut bytes);
         u32::from_be_bytes(bytes) % end
     }
-}
-
-/// What the functions' clients are made from.
-fn sdk_config(aws_url: &str) -> SdkConfig {
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(aws_url)
-        .region(Region::new("us-east-1"))
-        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
-        .build()
 }

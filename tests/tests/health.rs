@@ -89,6 +89,56 @@ async fn health_tells_what_there_is_and_when_each_figure_was_read() {
 }
 
 #[tokio::test]
+async fn jobs_that_nobody_starts_are_told_unless_workers_are_busy_or_paused() {
+    let world = World::new();
+    let id = world.submit(ALICE).await;
+    let told = async || {
+        let health = world.get("/health").await;
+        assert_eq!(health.status, StatusCode::OK, "{health:?}");
+        let why = world.get(&format!("/jobs/{id}/why")).await.body;
+        (health.body["status"].clone(), health.body["warning"].clone(), why["detail"].clone())
+    };
+    let usual = "it is ready, and starts as soon as a worker is free";
+    let well = (json!("ok"), Value::Null, json!(usual));
+    world.clock.advance(SECOND * 119);
+    assert_eq!(told().await, well);
+
+    world.clock.advance(SECOND * 301);
+    let idle = "has been ready for 7 minutes, and in the last 2 no worker has started any: see the worker's log";
+    let stalled = (json!("stalled"), json!(format!("a job {idle}")), json!(format!("{usual}; but it {idle}")));
+    assert_eq!(told().await, stalled);
+
+    // Somebody has started another one lately.
+    let history = |began: Timestamp, ended: Option<Timestamp>| {
+        let history = vec![Event::Accepted { at: began, not_before: None }, Event::Started { at: began }];
+        history.into_iter().chain(ended.map(|at| Event::Completed { at })).collect::<Vec<_>>()
+    };
+    let of_a_job = |number: u8, history: Vec<Event>| {
+        let job_id = JobId::at(world.clock.now(), [number; 10]);
+        events(job_id, &Tenant::only(), JobType::CsvGeneration.name(), history)
+    };
+    let a_minute_ago = world.clock.now() - SECOND * 60;
+    count(&world, &of_a_job(1, history(a_minute_ago, Some(a_minute_ago)))).await;
+    world.clock.advance(SECOND);
+    assert_eq!(told().await, well);
+    world.clock.advance(SECOND * 180);
+    assert_eq!(told().await.0, "stalled", "that was long ago");
+
+    // Nobody is to start any.
+    world.post("/queue/pause", &[], "").await;
+    world.clock.advance(SECOND);
+    assert_eq!(told().await.0, "ok");
+    world.post("/queue/resume", &[], "").await;
+    world.clock.advance(SECOND);
+    assert_eq!(told().await.0, "stalled");
+
+    // All workers may be busy with jobs that take long.
+    count(&world, &of_a_job(2, history(a_minute_ago, None))).await;
+    world.clock.advance(SECOND);
+    assert_eq!(told().await, well);
+}
+
+#[tokio::test]
 async fn an_empty_deployment_is_well() {
     let health = World::new().get("/health").await;
     assert_eq!((health.status, &health.body["status"]), (StatusCode::OK, &json!("ok")));

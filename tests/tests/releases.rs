@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -115,7 +116,8 @@ impl Shared {
             match request.send().await {
                 Ok(_) => return,
                 Err(error) => {
-                    let refused = error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception());
+                    let refused =
+                        error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception);
                     assert!(refused, "{error:?}");
                 }
             }
@@ -162,7 +164,7 @@ fn new_seed() -> u64 {
 #[tokio::test]
 async fn a_release_and_this_build_change_one_job_in_turn_and_it_stays_in_order() {
     let seed = std::env::var("SEED").ok().map_or_else(new_seed, |seed| seed.parse().expect("SEED is a number"));
-    println!("SEED={seed}");
+    eprintln!("SEED={seed}");
     let mut random = SmallRng::seed_from_u64(seed);
     let table = Table::start().await;
     for (_, golden) in releases() {

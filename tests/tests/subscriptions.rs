@@ -475,13 +475,6 @@ async fn subscriptions_are_listed_in_pages() {
 }
 
 #[tokio::test]
-async fn the_dynamodb_store_keeps_the_contract_of_subscriptions() {
-    let table = Table::start().await;
-    let store = DynamoStore::with_client(table.client(), NAME.to_owned());
-    shared::subscriptions::contract::subscription_store(&store).await;
-}
-
-#[tokio::test]
 async fn a_subscription_that_cannot_be_read_is_not_passed_over_in_silence() {
     let table = Table::start().await;
     let store = DynamoStore::with_client(table.client(), NAME.to_owned());

@@ -470,12 +470,6 @@ async fn without_a_quota_there_is_no_limit() {
 }
 
 #[tokio::test]
-async fn the_dynamodb_store_keeps_the_contract_of_quotas() {
-    let table = Table::start().await;
-    shared::quota::contract::quota_store(&DynamoStore::with_client(table.client(), NAME.to_owned())).await;
-}
-
-#[tokio::test]
 async fn however_many_ask_at_once_no_more_than_the_limit_are_granted() {
     let table = Table::start().await;
     let store = Arc::new(DynamoStore::with_client(table.client(), NAME.to_owned()));

@@ -171,7 +171,7 @@ impl Creates for Files {
 
 #[cfg(test)]
 mod tests {
-    use tests::world::{body, record};
+    use ::tests::world::{body, record};
 
     use super::*;
     use crate::virtual_time::in_virtual_time;

@@ -17,7 +17,7 @@ use shared::job_type::Payload as _;
 use shared::payloads::csv_generation::CsvGeneration;
 use shared::ports::{JobStore, Lane, ListQuery};
 use shared_aws::dynamodb::DynamoStore;
-use tests::system::{processes_of, target_dir};
+use tests::system::{options, processes_of, target_dir};
 use tests::table::{Meter, client_of};
 
 use crate::history::{Kind, Record, Violation, callbacks_of, check, records_of};
@@ -53,7 +53,7 @@ impl Attacked {
             .with("OUTPUT_URL", format!("file://{}", folder.join("output").display()))
             .with("RETRY_BASE_SECONDS", "1");
         let data_dir = folder.join("data");
-        let options = Options { port: 0, data_dir, allow_host: vec![], bind: None, detour: detour.clone() };
+        let options = Options { detour: detour.clone(), ..options(data_dir) };
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let stack = Stack::start(&options, environment, listener, &|_| ()).await.expect("the stack starts");
         let functions_aws_url = detour.map_or_else(|| stack.aws_url().to_owned(), |detour| detour.url);

@@ -21,11 +21,12 @@ use shared::ports::StoreError;
 use shared::time::Timestamp;
 use shared_aws::settings::AuthMode;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use utoipa::ToSchema;
 
 use crate::Api;
 use crate::problem::{Problem, ProblemCode};
+use crate::stall;
 use crate::view::rfc3339;
 
 /// How long one look may take. All begin at once, so this is how long the slowest answer takes, and some milliseconds.
@@ -49,8 +50,9 @@ pub fn routes(started_at: Timestamp) -> Router<Arc<Api>> {
 
 /// Check whether the deployment is well
 ///
-/// 503 if the table or a queue cannot be reached; it says which. The answer comes within 2 s. Figures are over all tenants,
-/// and only in an API that lets everybody in: others have them in `/metrics`.
+/// 503 if the table or a queue cannot be reached; it says which. `stalled` if jobs wait and no worker starts any. The answer
+/// comes within 2 s. Figures are over all tenants, and only in an API that lets everybody in: others have them in
+/// `/metrics`.
 #[utoipa::path(get, path = "/health", tag = "service", operation_id = "getHealth",
     responses((status = 200, description = "All can be reached", body = Health),
               (status = 503, description = "Something cannot be reached", body = HealthProblem, content_type = "application/problem+json")))]
@@ -71,8 +73,12 @@ pub async fn show_below_api(State(api): State<Arc<Api>>, Extension(watch): Exten
 /// How the deployment is.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// Whether the table and the queues can be reached.
+    /// Whether the table and the queues can be reached, and jobs are started.
     status: StatusSummary,
+    /// What is the matter if jobs are not started. Not looked up if callers are told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    warning: Option<String>,
     /// The version of the deployed code.
     version: &'static str,
     /// The process that answers.
@@ -93,12 +99,14 @@ pub struct Health {
     oldest_job: Option<OldestJob>,
 }
 
-/// Whether the table and the queues can be reached.
+/// Whether the table and the queues can be reached, and jobs are started.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum StatusSummary {
-    /// All can.
+    /// All can, and if jobs wait, they are started.
     Ok,
+    /// All can, but jobs wait and no worker starts any.
+    Stalled,
     /// One cannot.
     Unavailable,
 }
@@ -237,8 +245,16 @@ impl Watch {
         let Looks { ended_at: _, table, queue, dead_letters, figures } = looks;
         let told = |look: &Look<usize>| look.seen.as_ref().ok().copied().filter(|_| figures.is_some());
         let process = Process::status();
+        // While starting is paused, nothing is the matter.
+        let stall = figures.as_ref().and_then(|figures| figures.stall.clone()).filter(|_| table.seen == Ok(false));
+        let status = match (looks.problems().is_empty(), &stall) {
+            (false, _) => StatusSummary::Unavailable,
+            (true, Some(_)) => StatusSummary::Stalled,
+            (true, None) => StatusSummary::Ok,
+        };
         Health {
-            status: if looks.problems().is_empty() { StatusSummary::Ok } else { StatusSummary::Unavailable },
+            status,
+            warning: stall.map(|stall| format!("a job {stall}")),
             version: env!("CARGO_PKG_VERSION"),
             function: FunctionHealth {
                 started_at: self.started_at,
@@ -305,6 +321,8 @@ struct Figures {
     jobs: Look<Counts>,
     /// Since when the job has waited that has waited longest, as [`oldest_waiting`] has it.
     oldest: Look<Oldest>,
+    /// What [`stall::of_the_workers`] says of that job. Nothing if there is no time left to find out.
+    stall: Option<String>,
 }
 
 /// What one look has shown: what it was after, or why not.
@@ -343,11 +361,14 @@ impl Figures {
         match api.auth {
             AuthMode::Jwt { .. } | AuthMode::Iam => None,
             AuthMode::None => {
+                let (ends_at, now) = (Instant::now() + PATIENCE, api.clock.now());
                 let jobs = async { api.counters.totals(None).await.map(|totals| totals.all()) };
-                let oldest = oldest_waiting(api, api.clock.now());
+                let oldest = oldest_waiting(api, now);
                 let (jobs, oldest) =
                     tokio::join!(look(api, "the counters", jobs), look(api, "the index of dues", oldest));
-                Some(Self { jobs, oldest })
+                let waited = oldest.seen.as_ref().ok().and_then(|oldest| oldest.wait(now)).unwrap_or_default();
+                let stall = timeout_at(ends_at, stall::of_the_workers(api.counters.as_ref(), waited, now)).await;
+                Some(Self { jobs, oldest, stall: stall.ok().and_then(Result::ok).flatten() })
             }
         }
     }
@@ -413,7 +434,8 @@ impl Oldest {
     }
 }
 
-fn ready_since(job: &Job) -> Option<Timestamp> {
+/// Since when a job could have been started that waits, or will be able to.
+pub fn ready_since(job: &Job) -> Option<Timestamp> {
     match job.state {
         JobState::Pending { not_before, .. } => Some(not_before),
         JobState::Processing { .. }

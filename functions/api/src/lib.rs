@@ -22,6 +22,7 @@ mod queue;
 mod quota;
 mod request_id;
 mod schedules;
+mod stall;
 mod stats;
 mod submit;
 mod subscriptions;

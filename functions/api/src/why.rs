@@ -1,6 +1,7 @@
 //! Why a job is not running, in words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -14,8 +15,10 @@ use utoipa::ToSchema;
 use crate::Api;
 use crate::body::{IdRead, job_id};
 use crate::caller::Caller;
+use crate::health::ready_since;
 use crate::look::find_own;
 use crate::problem::Problem;
+use crate::stall;
 use crate::view::{JobStatus, maybe_rfc3339};
 
 /// Why a job is where it is.
@@ -81,10 +84,18 @@ pub async fn why(
 ) -> Result<Json<JobExplanation>, Problem> {
     let job = find_own(&api, &caller, job_id(id)?).await?;
     let paused = !job.status().is_terminal() && api.switch.is_paused().await?;
-    let (reason, detail, until) = reason_of(&job, paused, api.clock.now());
-    // Who waits may want to know for how many others; if the queue does not tell, the rest is true all the same.
+    let now = api.clock.now();
+    let (reason, mut detail, until) = reason_of(&job, paused, now);
+    // Who waits may want to know for how many others, and whether anybody works; if neither can be had, the rest is true
+    // all the same.
     let waiting_messages = match reason {
-        Reason::Queued | Reason::Continuing => api.queue.waiting().await.ok(),
+        Reason::Queued | Reason::Continuing => {
+            let waited = ready_since(&job).map_or(Duration::ZERO, |since| now.since(since));
+            if let Ok(Some(idle)) = stall::of_the_workers(api.counters.as_ref(), waited, now).await {
+                detail = format!("{detail}; but it {idle}");
+            }
+            api.queue.waiting().await.ok()
+        }
         Reason::Paused | Reason::Delayed | Reason::Backoff | Reason::Running => None,
         Reason::WorkerDied | Reason::HeldBack | Reason::NewerVersion | Reason::Expired | Reason::Ended => None,
     };
@@ -114,7 +125,9 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
         }
         JobState::Processing { .. } => {
             let detail = || {
-                format!("attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it")
+                format!(
+                    "attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it"
+                )
             };
             job.held_back.as_ref().map_or_else(|| (Reason::WorkerDied, detail(), None), held_back)
         }

@@ -11,7 +11,7 @@ use shared::payloads::file_cleanup::FileCleanup;
 use shared::payloads::image_thumbnail::ImageThumbnail;
 use shared::payloads::product_processing::ProductProcessing;
 use shared::payloads::push_notification::PushNotification;
-#[cfg(debug_assertions)]
+#[cfg(feature = "rehearsal")]
 use shared::payloads::rehearsal::Rehearsal;
 use shared::payloads::report_generation::ReportGeneration;
 use shared::payloads::webhook_delivery::WebhookDelivery;
@@ -29,7 +29,7 @@ pub async fn run(job_type: JobType, payload: &str, context: Context) -> Result<J
         JobType::PushNotification => run_as::<PushNotification>(payload, context).await,
         JobType::ReportGeneration => run_as::<ReportGeneration>(payload, context).await,
         JobType::WebhookDelivery => run_as::<WebhookDelivery>(payload, context).await,
-        #[cfg(debug_assertions)]
+        #[cfg(feature = "rehearsal")]
         JobType::Rehearsal => run_as::<Rehearsal>(payload, context).await,
     }
 }

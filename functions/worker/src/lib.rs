@@ -16,11 +16,10 @@ mod output;
 mod pause;
 mod product_processing;
 mod push_notification;
-#[cfg(debug_assertions)]
+#[cfg(feature = "rehearsal")]
 mod rehearsal;
 mod report_generation;
 mod spreadsheet;
-mod standard_webhooks;
 mod tools;
 mod webhook_delivery;
 
@@ -44,7 +43,6 @@ pub use crate::outbound::{Outbound, OutboundPolicy};
 pub use crate::output::{Outputs, contract as output_contract};
 pub use crate::pause::PauseWatch;
 pub use crate::push_notification::PushGateway;
-pub use crate::standard_webhooks::WebhookSecret;
 pub use crate::tools::{Records, Tools};
 
 /// What it takes to run jobs.

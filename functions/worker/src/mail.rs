@@ -4,11 +4,10 @@ mod smtp;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use lettre::Message;
 use lettre::message::Mailbox;
 use shared::chain::Chain;
-use shared::payloads::email_send::parse_address;
 use shared_aws::clients::SdkConfig;
 use shared_aws::ses::{Ses, SesError};
 use shared_aws::settings::MailUrl;
@@ -32,8 +31,7 @@ enum Transport {
 
 impl Mailer {
     /// The way to send that `url` names. Connects to nothing yet.
-    pub fn new(url: &MailUrl, from: &str, config: &SdkConfig) -> anyhow::Result<Self> {
-        let from = parse_address(from).map_err(|problem| anyhow!("MAIL_FROM does not fit: it {problem}"))?;
+    pub fn new(url: &MailUrl, from: Mailbox, config: &SdkConfig) -> anyhow::Result<Self> {
         let transport = match url {
             MailUrl::Folder(path) => Transport::Folder(path.clone()),
             MailUrl::Smtp(url) => {

@@ -1,4 +1,4 @@
-//! `rehearsal`: does as it is told. Only in debug builds.
+//! `rehearsal`: does as it is told. Only with the feature `rehearsal`.
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use shared::ports::{Clock, JobStore};
 use shared::product::Products;
+use shared::standard_webhooks::WebhookSecret;
 use shared_aws::clients::SdkConfig;
 use shared_aws::settings::{Lookup, Secret, WorkerSettings};
 
@@ -12,7 +13,6 @@ use crate::mail::Mailer;
 use crate::outbound::Outbound;
 use crate::output::{Outputs, outputs_at};
 use crate::push_notification::PushGateway;
-use crate::standard_webhooks::WebhookSecret;
 
 /// What a deployment offers to its jobs.
 pub struct Tools {
@@ -51,15 +51,15 @@ impl Tools {
         lookup: Lookup<'_>,
         records: Records,
     ) -> anyhow::Result<Self> {
-        let webhook_secret = settings.webhook_secret.as_ref().map(|secret| WebhookSecret::parse(secret.expose()));
         let push_gateway = settings.push_gateway_url.clone();
         let token = settings.push_gateway_token.as_ref().map(Secret::expose);
         Ok(Self {
             outputs: outputs_at(settings.output.clone(), config, lookup),
-            mailer: Mailer::new(&settings.mail, &settings.mail_from, config).context("failed to set up e-mail")?,
+            mailer: Mailer::new(&settings.mail, settings.mail_from.clone(), config)
+                .context("failed to set up e-mail")?,
             csv_formula_guard: settings.csv_formula_guard,
             outbound: Outbound::new(settings.outbound.into()),
-            webhook_secret: webhook_secret.transpose().context("WEBHOOK_SECRET does not fit")?,
+            webhook_secret: settings.webhook_secret.clone(),
             push_gateway: push_gateway.map(|url| PushGateway::new(url, token)),
             records,
         })

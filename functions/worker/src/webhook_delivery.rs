@@ -44,8 +44,8 @@ fn body_of(delivery: &WebhookDelivery, created_at: Timestamp) -> Result<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standard_webhooks::WebhookSecret;
     use shared::job_type::Payload;
+    use shared::standard_webhooks::WebhookSecret;
 
     fn body(json: &str) -> String {
         let delivery = WebhookDelivery::parse(json).expect("fits");

@@ -12,7 +12,8 @@ use super::{Console, Exit};
 pub async fn run(client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let health = client.health().await?;
     console.show(&health, text)?;
-    Ok(if health.problem.is_none() { Exit::Done } else { Exit::Refused })
+    let is_well = health.problem.is_none() && health.warning.is_none();
+    Ok(if is_well { Exit::Done } else { Exit::Refused })
 }
 
 fn text(health: &Health) -> String {
@@ -26,6 +27,7 @@ fn text(health: &Health) -> String {
     fields([
         ("status", Some(health.status.clone())),
         ("problem", health.problem.clone()),
+        ("warning", health.warning.clone()),
         ("version", Some(health.version.clone())),
         ("table", Some(part(health.table, "items"))),
         ("queue", Some(part(health.queue, "messages wait"))),
@@ -69,6 +71,11 @@ mod tests {
             "oldest job    has waited 1m",
         ];
         assert_eq!((told.exit, told.out), (Exit::Done, lines.join("\n") + "\n"));
+
+        let stalled = well.replace(r#""ok""#, r#""stalled","warning":"a job has been ready for 7 minutes""#);
+        let told = said(&["health"], &[(200, &stalled)]).await;
+        assert_eq!(told.exit, Exit::Refused);
+        assert!(told.out.starts_with("status        stalled\nwarning       a job has been ready for 7 minutes\n"));
 
         let health = format!(r#"{{"status":"unavailable","version":"0.1.0",{}}}"#, parts("false"));
         let unwell = format!(r#"{{"status":503,"detail":"the queue cannot be reached","health":{health}}}"#);

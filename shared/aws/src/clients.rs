@@ -9,7 +9,7 @@ use aws_config::{AppName, BehaviorVersion};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-use crate::settings::{Endpoints, Lookup, SettingError};
+use crate::settings::Endpoints;
 
 /// Until a connection is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,12 +28,11 @@ pub(crate) fn patient(attempt: Duration, operation: Duration) -> TimeoutConfig {
     timeouts.operation_attempt_timeout(attempt).operation_timeout(operation).build()
 }
 
-/// The configuration all clients share: region and credentials from the environment, addresses as [`Endpoints`] has them;
+/// The configuration all clients share: region and credentials from the environment, addresses as `endpoints` has them;
 /// every timeout and the number of tries said here, because the SDK by itself sets none but the one for connecting.
 ///
-/// Each request says in its user agent that it is `function`'s, `app/worker`: so do CloudTrail and S3's access log.
-pub async fn sdk_config(function: &'static str, lookup: Lookup<'_>) -> Result<SdkConfig, SettingError> {
-    let endpoints = Endpoints::read(lookup)?;
+/// Each request says in its user agent that it is `function`'s, `app/worker`: so do `CloudTrail` and S3's access log.
+pub async fn sdk_config(function: &'static str, endpoints: &Endpoints) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(ATTEMPT_TIMEOUT)
@@ -46,7 +45,7 @@ pub async fn sdk_config(function: &'static str, lookup: Lookup<'_>) -> Result<Sd
         Ok(name) => loader.app_name(name),
         Err(_) => loader, // it is a word, and every word is a name
     };
-    Ok(with_endpoints(loader.load().await, endpoints))
+    with_endpoints(loader.load().await, endpoints.clone())
 }
 
 /// The same configuration, for an AWS at these addresses. A local one gets no real credentials: `sam local` hands those of

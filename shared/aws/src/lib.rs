@@ -9,7 +9,10 @@ pub mod ports;
 pub mod s3;
 pub mod ses;
 pub mod settings;
+#[cfg(feature = "signing")]
+pub mod signing;
 pub mod sns;
 pub mod sqs;
+pub mod startup;
 pub mod system;
 pub mod telemetry;

@@ -13,7 +13,7 @@ use shared::subscriptions::SubscriptionStore;
 use crate::dynamodb::DynamoStore;
 #[cfg(debug_assertions)]
 use crate::kill_points::KillPoints;
-use crate::settings::{Lookup, Place, SettingError, dead_letter_queue_url};
+use crate::settings::{Lookup, Place};
 use crate::sqs::{SqsDeadLetters, SqsQueue};
 
 /// Where everything is.
@@ -36,10 +36,9 @@ pub struct Ports {
     pub products: Arc<dyn Products>,
 }
 
-/// The table and the queue that the settings name. In debug builds, with kill points around jobs and messages if
-/// `KILL_POINTS` asks for it.
-pub fn ports(function: &'static str, config: &SdkConfig, lookup: Lookup<'_>) -> Result<Ports, SettingError> {
-    let place = Place::read(lookup)?;
+/// The table and the queue of `place`. In debug builds, with kill points around jobs and messages if `KILL_POINTS` asks
+/// for it.
+pub fn ports(function: &'static str, config: &SdkConfig, place: Place, lookup: Lookup<'_>) -> Ports {
     let table = Arc::new(DynamoStore::new(config, place.table_name));
     let mut ports = Ports {
         store: table.clone(),
@@ -56,21 +55,22 @@ pub fn ports(function: &'static str, config: &SdkConfig, lookup: Lookup<'_>) -> 
         ports.store = Arc::new(points.around(ports.store));
         ports.queue = Arc::new(points.around(ports.queue));
     }
-    let _ = (function, &mut ports); // kill points have names, and release builds none of them
-    Ok(ports)
+    let _ = (function, lookup, &mut ports); // kill points have names, and release builds none of them
+    ports
 }
 
-/// The dead-letter queue, likewise.
+/// The dead-letter queue at `url`, likewise.
 pub fn dead_letters(
     function: &'static str,
     config: &SdkConfig,
+    url: String,
     lookup: Lookup<'_>,
-) -> Result<Arc<dyn DeadLetters>, SettingError> {
-    let letters: Arc<dyn DeadLetters> = Arc::new(SqsDeadLetters::new(config, dead_letter_queue_url(lookup)?));
+) -> Arc<dyn DeadLetters> {
+    let letters: Arc<dyn DeadLetters> = Arc::new(SqsDeadLetters::new(config, url));
     #[cfg(debug_assertions)]
     if let Some(points) = KillPoints::read(function, lookup) {
-        return Ok(Arc::new(points.around(letters)));
+        return Arc::new(points.around(letters));
     }
-    let _ = function;
-    Ok(letters)
+    let _ = (function, lookup);
+    letters
 }

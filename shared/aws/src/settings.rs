@@ -1,4 +1,5 @@
-//! Settings: environment variables, read once at the start. A missing or wrong one ends the start with its name.
+//! Settings: environment variables, read once at the start. Missing and wrong ones end the start with their names, all of
+//! them at once.
 //!
 //! `.env.example` lists them all.
 
@@ -7,8 +8,11 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lettre::message::Mailbox;
 use shared::job_type::JobType;
+use shared::payloads::email_send::parse_address;
 use shared::retry::RetryPolicy;
+use shared::standard_webhooks::WebhookSecret;
 use shared::submission::{LONGEST_TIMEOUT_SECONDS, Limits};
 use url::Url;
 
@@ -21,6 +25,51 @@ pub enum SettingError {
     /// Its value does not fit. The value itself is not repeated: it may be secret.
     #[error("{0} does not fit: {1}")]
     Wrong(&'static str, String),
+}
+
+/// All that is wrong with a function's settings, in one line.
+#[derive(PartialEq, Eq, thiserror::Error)]
+#[error("{}", one_line(.0))]
+pub struct SettingErrors(pub Vec<SettingError>);
+
+/// As people read it: what `main` returns is printed so.
+impl std::fmt::Debug for SettingErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<SettingError> for SettingErrors {
+    fn from(error: SettingError) -> Self {
+        Self(vec![error])
+    }
+}
+
+fn one_line(errors: &[SettingError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Settings that are being read. Notes what is wrong, so that whoever set them learns all of it at once.
+#[derive(Debug, Default)]
+pub struct Reading(Vec<SettingError>);
+
+impl Reading {
+    /// The setting, if it fits.
+    pub fn take<T>(&mut self, setting: Result<T, impl Into<SettingErrors>>) -> Option<T> {
+        let noted = setting.map_err(|errors| {
+            let errors: SettingErrors = errors.into();
+            self.0.extend(errors.0);
+        });
+        noted.ok()
+    }
+
+    /// What `settings` makes of those that were taken, unless something is wrong with one of them.
+    pub fn finish<T>(self, settings: impl FnOnce() -> Option<T>) -> Result<T, SettingErrors> {
+        match settings() {
+            Some(settings) if self.0.is_empty() => Ok(settings),
+            Some(_) | None => Err(SettingErrors(self.0)),
+        }
+    }
 }
 
 /// Looks a variable up by its name.
@@ -38,15 +87,19 @@ pub struct Place {
     pub table_name: String,
     /// `QUEUE_URL`: the SQS queue.
     pub queue_url: String,
+    /// Where the AWS is that has them.
+    pub endpoints: Endpoints,
 }
 
 impl Place {
-    /// Reads `TABLE_NAME` and `QUEUE_URL`.
-    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
-        Ok(Self {
-            table_name: required(lookup, "TABLE_NAME", "the name of the DynamoDB table that holds the jobs")?,
-            queue_url: required(lookup, "QUEUE_URL", "the URL of the SQS queue that announces them")?,
-        })
+    /// Reads `TABLE_NAME` and `QUEUE_URL`, and the addresses of AWS.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingErrors> {
+        let mut reading = Reading::default();
+        let table_name =
+            reading.take(required(lookup, "TABLE_NAME", "the name of the DynamoDB table that holds the jobs"));
+        let queue_url = reading.take(required(lookup, "QUEUE_URL", "the URL of the SQS queue that announces them"));
+        let endpoints = reading.take(Endpoints::read(lookup));
+        reading.finish(|| Some(Self { table_name: table_name?, queue_url: queue_url?, endpoints: endpoints? }))
     }
 }
 
@@ -58,6 +111,41 @@ pub fn dead_letter_queue_url(lookup: Lookup<'_>) -> Result<String, SettingError>
 /// Reads `IDEMPOTENCY_SECRET`, by which idempotency keys become job ids.
 pub fn idempotency_secret(lookup: Lookup<'_>) -> Result<String, SettingError> {
     required(lookup, "IDEMPOTENCY_SECRET", "any text that clients cannot guess and that never changes")
+}
+
+/// Who may use the API, how much, and where what fails goes.
+pub struct ApiSettings {
+    /// `AUTH_MODE`, and what it needs besides.
+    pub auth: AuthMode,
+    /// `JOBS_PER_MINUTE`: the most jobs that a tenant may submit in a minute. `None` is no limit.
+    pub jobs_per_minute: Option<NonZeroU32>,
+    /// `LONGEST_ATTEMPT_SECONDS`: what jobs may ask for.
+    pub limits: Limits,
+    /// `DEAD_LETTER_QUEUE_URL`: where the messages of failed jobs end up.
+    pub dead_letter_queue_url: String,
+    /// `IDEMPOTENCY_SECRET`: by which idempotency keys become job ids.
+    pub idempotency_secret: String,
+}
+
+impl ApiSettings {
+    /// Reads them.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingErrors> {
+        let mut reading = Reading::default();
+        let auth = reading.take(AuthMode::read(lookup));
+        let jobs_per_minute = reading.take(jobs_per_minute(lookup));
+        let limits = reading.take(limits(lookup));
+        let dead_letter_queue_url = reading.take(dead_letter_queue_url(lookup));
+        let idempotency_secret = reading.take(idempotency_secret(lookup));
+        reading.finish(|| {
+            Some(Self {
+                auth: auth?,
+                jobs_per_minute: jobs_per_minute?,
+                limits: limits?,
+                dead_letter_queue_url: dead_letter_queue_url?,
+                idempotency_secret: idempotency_secret?,
+            })
+        })
+    }
 }
 
 /// The services that functions call, by the SDK's ids, and the variable that says where each is.
@@ -84,12 +172,16 @@ pub struct Endpoints {
 impl Endpoints {
     /// Reads `ENDPOINT_URL`, then the variables that all SDKs know. An empty one counts as not set, whatever `lookup`
     /// says: the SDK itself takes it for an address.
-    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingErrors> {
+        let mut reading = Reading::default();
+        let local = reading.take(address(lookup, "ENDPOINT_URL"));
+        let others = reading.take(address(lookup, "AWS_ENDPOINT_URL"));
         let mut by_service = BTreeMap::new();
         for (service, variable) in SERVICES {
-            by_service.extend(address(lookup, variable)?.map(|url| (service, url)));
+            let url = reading.take(address(lookup, variable)).flatten();
+            by_service.extend(url.map(|url| (service, url)));
         }
-        Ok(Self { local: address(lookup, "ENDPOINT_URL")?, by_service, others: address(lookup, "AWS_ENDPOINT_URL")? })
+        reading.finish(|| Some(Self { local: local?, by_service, others: others? }))
     }
 
     /// Where the service of this id is: `SQS`. `None`: where AWS has it.
@@ -147,7 +239,7 @@ impl AuthMode {
 /// Reads `JOBS_PER_MINUTE`, the most jobs that a tenant may submit in a minute. `None`, or 0, is no limit.
 pub fn jobs_per_minute(lookup: Lookup<'_>) -> Result<Option<NonZeroU32>, SettingError> {
     let jobs = optional(lookup, "JOBS_PER_MINUTE", "0").parse::<u32>();
-    let wrong = || SettingError::Wrong("JOBS_PER_MINUTE", "it must be a whole number; 0 is no limit".to_owned());
+    let wrong = || SettingError::Wrong("JOBS_PER_MINUTE", "it must be a whole number, where 0 is no limit".to_owned());
     jobs.map(NonZeroU32::new).map_err(|_| wrong())
 }
 
@@ -181,7 +273,7 @@ pub struct WorkerSettings {
     /// `MAIL_URL`: where e-mail goes.
     pub mail: MailUrl,
     /// `MAIL_FROM`: who sends it.
-    pub mail_from: String,
+    pub mail_from: Mailbox,
     /// `RETRY_BASE_SECONDS`: the wait after a first failed attempt.
     pub retry: RetryPolicy,
     /// `CSV_FORMULA_GUARD`: whether cells that a spreadsheet would run are disarmed.
@@ -189,7 +281,7 @@ pub struct WorkerSettings {
     /// `OUTBOUND_ALLOW`: where jobs may call to.
     pub outbound: OutboundAllow,
     /// `WEBHOOK_SECRET`: what webhooks are signed with. None: there are no webhooks.
-    pub webhook_secret: Option<Secret>,
+    pub webhook_secret: Option<WebhookSecret>,
     /// `PUSH_GATEWAY_URL`: who brings push notifications to devices. None: there are no push notifications.
     pub push_gateway_url: Option<Url>,
     /// `PUSH_GATEWAY_TOKEN`: what the gateway asks for, if it asks.
@@ -201,20 +293,29 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(900);
 
 impl WorkerSettings {
     /// Reads them.
-    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
-        Ok(Self {
-            output: OutputUrl::parse(&optional(lookup, "OUTPUT_URL", "file://output"))?,
-            mail: MailUrl::parse(&optional(lookup, "MAIL_URL", "file://output/mail"))?,
-            mail_from: optional(lookup, "MAIL_FROM", "dray@example.com"),
-            retry: RetryPolicy {
-                base: retry_base(&optional(lookup, "RETRY_BASE_SECONDS", "10"))?,
-                cap: LONGEST_BACKOFF,
-            },
-            csv_formula_guard: switch("CSV_FORMULA_GUARD", &optional(lookup, "CSV_FORMULA_GUARD", "on"))?,
-            outbound: OutboundAllow::parse(&optional(lookup, "OUTBOUND_ALLOW", "public"))?,
-            webhook_secret: lookup("WEBHOOK_SECRET").map(Secret),
-            push_gateway_url: lookup("PUSH_GATEWAY_URL").as_deref().map(gateway_url).transpose()?,
-            push_gateway_token: lookup("PUSH_GATEWAY_TOKEN").map(token).transpose()?,
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingErrors> {
+        let mut reading = Reading::default();
+        let output = reading.take(OutputUrl::parse(&optional(lookup, "OUTPUT_URL", "file://output")));
+        let mail = reading.take(MailUrl::parse(&optional(lookup, "MAIL_URL", "file://output/mail")));
+        let mail_from = reading.take(sender(&optional(lookup, "MAIL_FROM", "dray@example.com")));
+        let base = reading.take(retry_base(&optional(lookup, "RETRY_BASE_SECONDS", "10")));
+        let guard = reading.take(switch("CSV_FORMULA_GUARD", &optional(lookup, "CSV_FORMULA_GUARD", "on")));
+        let outbound = reading.take(OutboundAllow::parse(&optional(lookup, "OUTBOUND_ALLOW", "public")));
+        let webhook_secret = reading.take(lookup("WEBHOOK_SECRET").as_deref().map(webhook_secret).transpose());
+        let push_gateway_url = reading.take(lookup("PUSH_GATEWAY_URL").as_deref().map(gateway_url).transpose());
+        let push_gateway_token = reading.take(lookup("PUSH_GATEWAY_TOKEN").map(token).transpose());
+        reading.finish(|| {
+            Some(Self {
+                output: output?,
+                mail: mail?,
+                mail_from: mail_from?,
+                retry: RetryPolicy { base: base?, cap: LONGEST_BACKOFF },
+                csv_formula_guard: guard?,
+                outbound: outbound?,
+                webhook_secret: webhook_secret?,
+                push_gateway_url: push_gateway_url?,
+                push_gateway_token: push_gateway_token?,
+            })
         })
     }
 }
@@ -264,13 +365,14 @@ pub enum MailUrl {
 impl MailUrl {
     fn parse(text: &str) -> Result<Self, SettingError> {
         let wrong = || {
-            let forms = "it must be file://folder, smtp://host:port, smtps://user:password@host or ses://";
+            let forms = "it must be file://folder, smtp://host:port (with ?tls=required or ?tls=opportunistic, or \
+                         without), smtps://user:password@host or ses://";
             SettingError::Wrong("MAIL_URL", forms.to_owned())
         };
         match text.split_once("://") {
             Some(("file", path)) if !path.is_empty() => Ok(Self::Folder(PathBuf::from(path))),
             Some(("smtp" | "smtps", _)) => match Url::parse(text) {
-                Ok(url) if url.has_host() => Ok(Self::Smtp(text.to_owned())),
+                Ok(url) if url.has_host() && says_how_to_encrypt(&url) => Ok(Self::Smtp(text.to_owned())),
                 Ok(_) | Err(_) => Err(wrong()),
             },
             Some(("ses", "")) => Ok(Self::Ses),
@@ -287,6 +389,12 @@ impl std::fmt::Debug for MailUrl {
             Self::Ses => f.write_str("Ses"),
         }
     }
+}
+
+/// Whether `tls`, if it is there, is something that an SMTP client can do. Over `smtps` all is encrypted anyway.
+fn says_how_to_encrypt(url: &Url) -> bool {
+    let mut words = url.query_pairs().filter(|(name, _)| name == "tls");
+    url.scheme() == "smtps" || words.all(|(_, word)| matches!(&*word, "required" | "opportunistic"))
 }
 
 /// Where jobs whose URL a caller has a say in may call to.
@@ -333,6 +441,15 @@ fn optional(lookup: Lookup<'_>, name: &str, default: &str) -> String {
     lookup(name).unwrap_or_else(|| default.to_owned())
 }
 
+fn sender(text: &str) -> Result<Mailbox, SettingError> {
+    let form = "it must be an e-mail address: dray@example.com, or Dray <dray@example.com>";
+    parse_address(text).map_err(|_| SettingError::Wrong("MAIL_FROM", form.to_owned()))
+}
+
+fn webhook_secret(text: &str) -> Result<WebhookSecret, SettingError> {
+    WebhookSecret::parse(text).map_err(|error| SettingError::Wrong("WEBHOOK_SECRET", error.to_string()))
+}
+
 fn retry_base(text: &str) -> Result<Duration, SettingError> {
     match text.parse::<u64>() {
         Ok(seconds) if (1..=LONGEST_BACKOFF.as_secs()).contains(&seconds) => Ok(Duration::from_secs(seconds)),
@@ -374,14 +491,49 @@ fn switch(name: &'static str, text: &str) -> Result<bool, SettingError> {
 mod tests {
     use super::*;
 
-    fn worker_with(name: &'static str, value: &'static str) -> Result<WorkerSettings, SettingError> {
+    fn worker_with(name: &'static str, value: &'static str) -> Result<WorkerSettings, SettingErrors> {
         WorkerSettings::read(&move |asked| (asked == name).then(|| value.to_owned()))
     }
 
     #[test]
     fn a_missing_setting_is_named() {
-        let error = Place::read(&|_| None).expect_err("nothing is set").to_string();
-        assert_eq!(error, "TABLE_NAME is not set: the name of the DynamoDB table that holds the jobs");
+        let error = dead_letter_queue_url(&|_| None).expect_err("nothing is set").to_string();
+        assert_eq!(error, "DEAD_LETTER_QUEUE_URL is not set: the URL of the SQS queue that the redrive policy names");
+    }
+
+    /// The names at the beginnings of what is told.
+    fn named<T>(read: Result<T, SettingErrors>) -> Vec<String> {
+        let error = read.err().expect("something is wrong").to_string();
+        error.split("; ").filter_map(|told| told.split(' ').next()).map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        assert_eq!(named(Place::read(&|_| None)), ["TABLE_NAME", "QUEUE_URL"]);
+        let of_the_api = ["AUTH_MODE", "JOBS_PER_MINUTE", "DEAD_LETTER_QUEUE_URL", "IDEMPOTENCY_SECRET"];
+        let many = |name: &str| (name == "JOBS_PER_MINUTE").then(|| "many".to_owned());
+        assert_eq!(named(ApiSettings::read(&many)), of_the_api);
+        let of_the_worker = [
+            "OUTPUT_URL",
+            "MAIL_URL",
+            "MAIL_FROM",
+            "RETRY_BASE_SECONDS",
+            "CSV_FORMULA_GUARD",
+            "OUTBOUND_ALLOW",
+            "WEBHOOK_SECRET",
+            "PUSH_GATEWAY_URL",
+            "PUSH_GATEWAY_TOKEN",
+        ];
+        assert_eq!(named(WorkerSettings::read(&|_| Some("not this".to_owned()))), of_the_worker);
+    }
+
+    #[test]
+    fn what_fits_is_read_and_what_is_printed_is_for_people() {
+        let settings = |name: &str| Some(if name == "AUTH_MODE" { "none" } else { "7" }.to_owned());
+        let settings = ApiSettings::read(&settings).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!((settings.auth, settings.jobs_per_minute), (AuthMode::None, NonZeroU32::new(7)));
+        let errors = worker_with("OUTBOUND_ALLOW", "all").expect_err("does not fit");
+        assert_eq!(format!("{errors:?}"), "OUTBOUND_ALLOW does not fit: it must be public or any");
     }
 
     #[test]
@@ -391,6 +543,9 @@ mod tests {
             ("OUTPUT_URL", "s3:///prefix"),
             ("MAIL_URL", "smtp://:25"),
             ("MAIL_URL", "imap://user:hunter2@example.com"),
+            ("MAIL_URL", "smtp://example.com?tls=perhaps"),
+            ("MAIL_FROM", "nobody"),
+            ("WEBHOOK_SECRET", "whsec_hunter2"),
             ("RETRY_BASE_SECONDS", "0.5"),
             ("RETRY_BASE_SECONDS", "soon"),
             ("CSV_FORMULA_GUARD", "maybe"),
@@ -436,6 +591,9 @@ mod tests {
         assert_eq!(mail("ses://"), MailUrl::Ses);
         let smtp = mail("smtps://user:hunter2@example.com");
         assert!(matches!(smtp, MailUrl::Smtp(_)) && !format!("{smtp:?}").contains("hunter2"));
+        for url in ["smtp://h?tls=required", "smtp://h:25?tls=opportunistic", "smtps://h?tls=of-course"] {
+            assert_eq!(mail(url), MailUrl::Smtp(url.to_owned()));
+        }
     }
 
     #[test]
@@ -447,12 +605,12 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        for name in ["WEBHOOK_SECRET", "PUSH_GATEWAY_TOKEN"] {
-            let settings = worker_with(name, "hunter2").expect("fits");
-            let secret = if name == "WEBHOOK_SECRET" { &settings.webhook_secret } else { &settings.push_gateway_token };
-            assert_eq!(secret.as_ref().map(Secret::expose), Some("hunter2"));
-            assert!(!format!("{settings:?}").contains("hunter2"));
-        }
+        let settings = worker_with("PUSH_GATEWAY_TOKEN", "hunter2").expect("fits");
+        assert_eq!(settings.push_gateway_token.as_ref().map(Secret::expose), Some("hunter2"));
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+        let settings = worker_with("WEBHOOK_SECRET", secret).expect("fits");
+        assert!(settings.webhook_secret.is_some() && !format!("{settings:?}").contains("C2FV"));
     }
 
     #[test]
@@ -466,7 +624,7 @@ mod tests {
     }
 
     /// Where SQS and SNS are, with these variables set.
-    fn endpoints(given: &[(&str, &str)]) -> Result<[Option<String>; 2], SettingError> {
+    fn endpoints(given: &[(&str, &str)]) -> Result<[Option<String>; 2], SettingErrors> {
         let lookup = |asked: &str| given.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned());
         let endpoints = Endpoints::read(&lookup)?;
         Ok(["SQS", "SNS"].map(|service| endpoints.of(service).map(ToOwned::to_owned)))

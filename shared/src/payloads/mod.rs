@@ -6,7 +6,7 @@ pub mod file_cleanup;
 pub mod image_thumbnail;
 pub mod product_processing;
 pub mod push_notification;
-#[cfg(debug_assertions)]
+#[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 pub mod report_generation;
 pub mod webhook_delivery;

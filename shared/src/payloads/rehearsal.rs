@@ -1,4 +1,4 @@
-//! `rehearsal`: a job that does as it is told. Only in debug builds.
+//! `rehearsal`: a job that does as it is told. Only with the feature `rehearsal`.
 
 use serde::Deserialize;
 

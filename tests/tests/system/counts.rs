@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tests::engines::config_at;
 use tests::system::{System, start};
 use tests::topic::Topic;
 
@@ -128,7 +129,10 @@ fn cell(table: &str, column: &str, job_type: &str) -> u64 {
 #[tokio::test]
 async fn health_statistics_metrics_a_report_and_the_topic_tell_the_same_of_500_jobs() {
     let (system, _stack) = start("counts").await;
-    let topic = Topic::of(&system.aws_url, system.output("EventsTopicArn").to_owned());
+    if !system.can_rehearse().await {
+        return;
+    }
+    let topic = Topic::of(&config_at(&system.aws_url), system.output("EventsTopicArn").to_owned());
     let told = topic.queue("accepted", r#"{"event":["job.accepted"]}"#).await;
     let api = Api { client: Client::new(), system: &system };
     api.submit().await;

@@ -1,4 +1,4 @@
-//! What follows from what happens to jobs, through the table's stream: webhooks, and jobs that follow an event.
+//! What follows from what happens to jobs, through the table's stream: webhooks.
 
 use std::time::Duration;
 
@@ -7,7 +7,6 @@ use tests::system::system;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-const ENDS: [&str; 3] = ["completed", "failed", "cancelled"];
 const SOON: Duration = Duration::from_secs(30);
 
 /// The first request that comes to `listener`, which is answered with 204: its head and its body.
@@ -43,27 +42,4 @@ async fn whoever_a_job_is_to_call_back_is_told_how_it_ended_by_a_signed_webhook(
         assert!(head.contains(&format!("\r\n{header}")), "{head}");
     }
     assert_eq!((&body["type"], &body["data"]["job_id"]), (&"job.completed".into(), &id.into()), "{body}");
-}
-
-#[tokio::test]
-async fn an_event_becomes_one_job_for_each_subscription_however_often_it_is_sent() {
-    let system = system();
-    for name in ["stock", "shipping"] {
-        let subscription =
-            r#"{"event_type":"order.created","job":{"type":"csv-generation","payload":{"order":"{{data.order}}"}}}"#;
-        let put = reqwest::Client::new().put(format!("{}/subscriptions/{name}", system.url));
-        let put = put.header("content-type", "application/json").body(subscription).send().await.expect("answers");
-        assert!(put.status().is_success(), "{put:?}");
-    }
-    let event = r#"{"type":"order.created","id":"order-7","data":{"order":7}}"#;
-    let (status, _, first) = system.post("/events", &[], event).await;
-    assert_eq!((status, first["jobs"].as_array().map(Vec::len)), (202, Some(2)), "{first}");
-    let (_, _, again) = system.post("/events", &[], event).await;
-    for (job, repeated) in first["jobs"].as_array().expect("jobs").iter().zip(again["jobs"].as_array().expect("jobs")) {
-        assert_eq!((&job["job_id"], &repeated["replayed"]), (&repeated["job_id"], &true.into()), "{again}");
-        let id = job["job_id"].as_str().expect("an id");
-        let job = system.job_once(id, &ENDS, SOON).await;
-        assert_eq!(job["status"], "completed", "{job}");
-        assert_eq!(system.file(format!("output/{id}.csv")), "key,value\norder,7\n");
-    }
 }

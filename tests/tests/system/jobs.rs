@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use shared::ports::JobStore;
 use shared::submission::{Origin, Submission};
 use shared::time::Timestamp;
@@ -112,44 +111,6 @@ async fn what_a_mail_server_refuses_for_now_is_tried_three_times_and_becomes_a_d
 }
 
 #[tokio::test]
-async fn a_key_sent_fifty_times_at_once_makes_one_job() {
-    let system = system();
-    let post = || {
-        let body = r#"{"type":"csv-generation","payload":{"order":1}}"#;
-        tokio::spawn(async move { system.post("/jobs", &[("idempotency-key", "order-1")], body).await })
-    };
-    let posts: Vec<_> = (0..50).map(|_| post()).collect();
-    let mut ids = std::collections::HashSet::new();
-    let mut first = 0;
-    for post in posts {
-        let (status, replayed, answer) = post.await.expect("no panic");
-        assert_eq!(status, 202, "{answer}");
-        first += u32::from(!replayed);
-        ids.insert(answer["job_id"].to_string());
-    }
-    assert_eq!((ids.len(), first), (1, 1));
-}
-
-#[tokio::test]
-async fn a_job_whose_worker_process_is_killed_completes_on_another_attempt() {
-    let system = system();
-    let id =
-        system.submit(r#"{"type":"rehearsal","payload":{"attempts":["hang","succeed"]},"timeout_seconds":20}"#).await;
-    system.job_once(&id, &["processing"], SOON).await;
-    // Whichever of them has the job; the jobs of the others are rescued just so.
-    for process in system.processes("WorkerFunctionName") {
-        let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
-    }
-    // The job's first due, a minute, and two sweeps.
-    let job = system.job_once(&id, &ENDS, Duration::from_secs(190)).await;
-    assert_eq!(
-        (&job["status"], &job["attempts"], &job["result"]),
-        (&"completed".into(), &2.into(), &2.into()),
-        "{job}"
-    );
-}
-
-#[tokio::test]
 async fn the_schedule_brings_a_job_without_a_message_to_its_end() {
     let system = system();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
@@ -161,17 +122,4 @@ async fn the_schedule_brings_a_job_without_a_message_to_its_end() {
     system.store().insert_if_absent(&job).await.expect("stored");
     let job = system.job_once(&id.to_string(), &ENDS, Duration::from_secs(150)).await;
     assert_eq!(job["status"], "completed", "{job}");
-}
-
-#[tokio::test]
-async fn a_compressed_request_survives_the_gateway_if_it_does_not_call_itself_text() {
-    let system = system();
-    let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
-    std::io::Write::write_all(&mut encoder, br#"{"type":"csv-generation","payload":{"a":"\u00fc"}}"#).expect("memory");
-    let body = encoder.finish().expect("memory");
-    for (content_type, status) in [("application/vnd.dray+json", 202), ("application/json", 415)] {
-        let headers = [("content-encoding", "gzip"), ("content-type", content_type)];
-        let (got, _, answer) = system.post_bytes("/jobs", &headers, body.clone()).await;
-        assert_eq!(got, status, "{content_type}: {answer}");
-    }
 }

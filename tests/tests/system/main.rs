@@ -3,8 +3,10 @@
 mod containers;
 mod counts;
 mod events;
+mod faults;
 mod fixtures;
 mod foreign;
 mod jobs;
 mod rights;
+mod starting;
 mod streams;

@@ -54,7 +54,7 @@ invariants! {
         Swap("WhatFailedQuery/Properties/QueryString", "job.type", "job_type"),
         Swap("FollowOneJobQuery/Properties/QueryString", "duration_ms", "duration"),
         Swap("FollowOneRequestQuery/Properties/QueryString", "correlation_id", "correlation"),
-        Swap("Dashboard/Properties/DashboardBody", "by job.type, error, cause", "by job.type, reason, cause"),
+        Swap("Dashboard/Properties/DashboardBody", "by job.type, error, cause", "by job.type, wrong, cause"),
     ];
     queries_look_into_the_logs_of_the_functions_that_write_what_they_look_for, "docs/logs.md",
         "Half of the story would be missing.", [

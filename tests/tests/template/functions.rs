@@ -22,7 +22,8 @@ invariants! {
     ];
     the_functions_are_built_together_and_alone, "local/src/functions.rs",
         "Another package's features would be built in: what only tests may ask for, for one.", [
-        Remove("WorkerFunction/Metadata/BuildProperties/Flags/7"),
+        Remove("WorkerFunction/Metadata/BuildProperties/Flags/8"),
+        Remove("SweeperFunction/Metadata/BuildProperties/Flags/7"),
         Add("EventsFunction/Metadata/BuildProperties/Flags/-", "--all-features"),
     ];
     a_function_runs_on_the_machine_that_it_was_built_for, "docs/operating.md",
@@ -140,7 +141,7 @@ fn the_functions_are_built_together_and_alone(template: &Template) {
     let names = file("local/src/functions.rs");
     for (name, binary) in FUNCTIONS {
         assert!(names.contains(&format!("\"{binary}\"")), "the local stack builds no {binary}");
-        let flags = FUNCTIONS.iter().flat_map(|(_, package)| ["--package", *package]);
+        let flags = FUNCTIONS.iter().flat_map(|(_, package)| ["--package", *package]).chain(["--bins"]);
         assert_eq!(stack.resources[name]["Metadata"]["BuildProperties"]["Flags"], flags.collect::<Value>(), "{name}");
     }
 }

@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared_aws::settings::{
-    AuthMode, Endpoints, Lookup, Place, WorkerSettings, dead_letter_queue_url, idempotency_secret, jobs_per_minute,
-    limits,
+    ApiSettings, AuthMode, Lookup, Place, WorkerSettings, dead_letter_queue_url, jobs_per_minute, limits,
 };
 
 use crate::functions::FUNCTIONS;
@@ -103,16 +102,15 @@ invariants! {
     ];
 }
 
-/// What reads variables, by the words in a function's `main.rs` that call it.
-const READERS: [(&str, fn(Lookup<'_>)); 8] = [
-    ("clients::sdk_config(", |lookup| drop(Endpoints::read(lookup))),
-    ("limits(&", |lookup| drop(limits(lookup))),
-    ("ports::ports(", |lookup| drop(Place::read(lookup))),
-    ("ports::dead_letters(", |lookup| drop(dead_letter_queue_url(lookup))),
-    ("AuthMode::read(", |lookup| drop(AuthMode::read(lookup))),
-    ("jobs_per_minute(&", |lookup| drop(jobs_per_minute(lookup))),
-    ("idempotency_secret(&", |lookup| drop(idempotency_secret(lookup))),
-    ("WorkerSettings::read(", |lookup| drop(WorkerSettings::read(lookup))),
+/// Reads variables.
+type Reader = fn(Lookup<'_>);
+
+/// What reads variables, by the words in a function's `main.rs` that name it.
+const READERS: [(&str, Reader); 4] = [
+    ("start(\"", |lookup| drop(Place::read(lookup))),
+    ("ApiSettings::read", |lookup| drop(ApiSettings::read(lookup))),
+    ("dead_letter_queue_url", |lookup| drop(dead_letter_queue_url(lookup))),
+    ("WorkerSettings::read", |lookup| drop(WorkerSettings::read(lookup))),
 ];
 
 /// What is set on one machine only. So is what begins with `AWS_`, unless Lambda sets it.

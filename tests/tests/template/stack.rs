@@ -213,10 +213,10 @@ pub fn code_below(folder: &str) -> String {
     let mut code = String::new();
     for entry in std::fs::read_dir(&root).unwrap_or_else(|error| panic!("{folder}: {error}")) {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
         if path.is_dir() {
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
             code.push_str(&code_below(&format!("{folder}/{name}")));
-        } else if name.ends_with(".rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             code.push_str(&std::fs::read_to_string(&path).expect("readable"));
         }
     }

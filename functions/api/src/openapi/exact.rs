@@ -87,7 +87,7 @@ fn say_what_each_type_takes(schemas: &mut Value) {
         schemas[format!("{}Payload", pascal_case(policy.name))] = schema;
     }
     schemas["JobTypeName"] = json!({
-        "description": "What kind of work a job is. A debug build also has `rehearsal`, for trying things out.",
+        "description": "What kind of work a job is. `cargo run` also has `rehearsal`, for trying things out.",
         "type": "string", "enum": types().map(|policy| policy.name).collect::<Vec<_>>(),
     });
 

@@ -1,5 +1,7 @@
 //! Several jobs in one request, and a job together with an item that is not ours.
 
+use std::collections::HashSet;
+
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     BatchStatementErrorCodeEnum as Code, BatchStatementRequest, Put, ReturnValuesOnConditionCheckFailure as OnRefusal,
@@ -19,9 +21,30 @@ use super::{DynamoStore, no_answer};
 const STATEMENTS: usize = 25;
 
 impl DynamoStore {
-    /// [`JobStore::insert_all_if_absent`]. `BatchWriteItem` knows no conditions; a `PartiQL` `INSERT` is one by itself, and
-    /// each statement of a batch has an outcome of its own.
+    /// [`JobStore::insert_all_if_absent`]. DynamoDB refuses a batch as a whole that names an id twice: it is given each id
+    /// once, and jobs that repeat one are put when the batches are through, to find what is there.
     pub(super) async fn insert_in_batches(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>> {
+        let mut ids = HashSet::new();
+        let distinct: Vec<&Job> = jobs.iter().filter(|job| ids.insert(job.id)).collect();
+        let inserted = self.insert_distinct(&distinct).await;
+        if distinct.len() == jobs.len() {
+            return inserted;
+        }
+        let mut inserted = inserted.into_iter();
+        let mut outcomes = vec![];
+        for job in jobs {
+            let of_batch = if ids.remove(&job.id) { inserted.next() } else { None };
+            outcomes.push(match of_batch {
+                Some(outcome) => outcome,
+                None => self.insert_if_absent(job).await,
+            });
+        }
+        outcomes
+    }
+
+    /// `BatchWriteItem` knows no conditions; a `PartiQL` `INSERT` is one by itself, and each statement of a batch has an
+    /// outcome of its own.
+    async fn insert_distinct(&self, jobs: &[&Job]) -> Vec<Result<Inserted, StoreError>> {
         let mut outcomes = vec![];
         for batch in jobs.chunks(STATEMENTS) {
             match self.insert_batch(batch).await {
@@ -38,7 +61,7 @@ impl DynamoStore {
     }
 
     /// Until the table does not answer one of them: then it has no time for the rest either.
-    async fn insert_one_by_one(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>> {
+    async fn insert_one_by_one(&self, jobs: &[&Job]) -> Vec<Result<Inserted, StoreError>> {
         let mut outcomes = vec![];
         for job in jobs {
             let outcome = self.insert_if_absent(job).await;
@@ -53,7 +76,7 @@ impl DynamoStore {
         outcomes
     }
 
-    async fn insert_batch(&self, jobs: &[Job]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
+    async fn insert_batch(&self, jobs: &[&Job]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
         let statements = jobs.iter().map(|job| self.insert_statement(job)).collect::<Result<Vec<_>, _>>()?;
         let batch = self.client.batch_execute_statement().set_statements(Some(statements));
         let answer = batch.send().await.map_err(no_answer)?;

@@ -5,9 +5,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use shared::time::Timestamp;
+
+use crate::time::Timestamp;
 
 /// What this deployment signs webhooks with: one key, or several while receivers change from one to another.
+#[derive(Clone)]
 pub struct WebhookSecret(Vec<Hmac<Sha256>>);
 
 /// A secret that is not one. It is not repeated.
@@ -36,6 +38,12 @@ impl WebhookSecret {
             ("webhook-timestamp", timestamp),
             ("webhook-signature", signatures.join(" ")),
         ]
+    }
+}
+
+impl std::fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WebhookSecret(…)")
     }
 }
 
