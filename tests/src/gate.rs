@@ -144,7 +144,9 @@ fn item_of(key: &Value) -> On {
 /// An operation that its path, its query or its form names.
 fn in_rest(method: &Method, path: &str, query: &str, body: &Bytes) -> (String, Option<On>) {
     let text = String::from_utf8_lossy(body);
-    if let Some(action) = text.strip_prefix("Action=") {
+    if path == "/"
+        && let Some(action) = text.strip_prefix("Action=")
+    {
         return (action.split('&').next().unwrap_or_default().to_owned(), Some(On::EventsTopic));
     }
     if path == "/v2/email/outbound-emails" {
@@ -190,6 +192,9 @@ mod tests {
         calls_in(&parts, &Bytes::copy_from_slice(body.as_bytes()))
     }
 
+    /// Method, address, target, body; what is asked for on what.
+    type Case = (&'static str, &'static str, Option<&'static str>, &'static str, &'static [(&'static str, Option<On>)]);
+
     #[test]
     fn every_request_is_known_by_who_makes_it_what_it_asks_for_and_on_what() {
         let agent = ("x-amz-user-agent", "aws-sdk-rust/1.3 ua/2.1 api/sqs/1.1 os/linux lang/rust/1.94 app/worker");
@@ -198,7 +203,7 @@ mod tests {
             {"Update":{"Key":{"id":{"S":"counters##total#0"}}}},{"Update":{"Key":{"id":{"S":"0193"}}}}]}"#;
         let queue = r#"{"QueueUrl":"http://127.0.0.1:4566/000000000000/dray-dead"}"#;
         let delete = "<Delete><Object><Key>output/a</Key></Object><Object><Key>b</Key></Object></Delete>";
-        let cases: [(&str, &str, Option<&str>, &str, &[(&str, Option<On>)]); 12] = [
+        let cases: [Case; 12] = [
             ("POST", "/", Some("DynamoDB_20120810.GetItem"), r#"{"TableName":"t"}"#, &[("GetItem", Some(On::Table))]),
             ("POST", "/", Some("DynamoDB_20120810.Query"), r#"{"IndexName":"due"}"#, &[("Query", Some(On::DueIndex))]),
             ("POST", "/", Some("DynamoDB_20120810.Query"), r#"{"IndexName":"other"}"#, &[("Query", None)]),

@@ -100,6 +100,9 @@ fn unseen(system: &System) -> BTreeSet<Call> {
 #[tokio::test]
 async fn every_right_of_a_function_is_used_and_nothing_is_done_without_one() {
     let (system, _stack) = start_with("rights", &[("OUTPUT_URL", ""), ("MAIL_URL", "ses://")]).await;
+    if !system.can_rehearse().await {
+        return;
+    }
     let told = json!({ "type": "csv-generation", "payload": { "a": 1 }, "callback_url": "http://127.0.0.1:9/hook" });
     system.submit(&told.to_string()).await;
     call_every_kind_of_route(&system).await;
