@@ -39,7 +39,7 @@ async fn call(system: &System, method: Method, path: &str, body: Option<&Value>)
 }
 
 /// Submits a job and waits for its end. Gives its id.
-async fn run(system: &System, job_type: &str, payload: Value) -> String {
+async fn run(system: &System, job_type: &str, payload: &Value) -> String {
     let id = system.submit(&json!({ "type": job_type, "payload": payload }).to_string()).await;
     system.job_once(&id, &ENDS, TIME).await;
     id
@@ -63,15 +63,15 @@ async fn call_every_kind_of_route(system: &System) {
 
 /// Has the worker do whatever it can.
 async fn run_every_kind_of_job(system: &System) {
-    let file = run(system, "csv-generation", json!({ "a": 1 })).await;
+    let file = run(system, "csv-generation", &json!({ "a": 1 })).await;
     // It is read, and is no picture.
-    run(system, "image-thumbnail", json!({ "source": format!("{file}.csv"), "width": 9, "height": 9 })).await;
-    run(system, "report-generation", json!({ "last_hours": 1 })).await;
+    run(system, "image-thumbnail", &json!({ "source": format!("{file}.csv"), "width": 9, "height": 9 })).await;
+    run(system, "report-generation", &json!({ "last_hours": 1 })).await;
     // The second attempt writes a file that is there: its upload is dropped.
-    run(system, "rehearsal", json!({ "rows": 9, "attempts": ["fail", "succeed"] })).await;
-    run(system, "email-send", json!({ "to": "ada@example.com", "subject": "Hi", "body": "Dear Ada" })).await;
+    run(system, "rehearsal", &json!({ "rows": 9, "attempts": ["fail", "succeed"] })).await;
+    run(system, "email-send", &json!({ "to": "ada@example.com", "subject": "Hi", "body": "Dear Ada" })).await;
     // All files of jobs: their ids are times, and begin with a nought.
-    run(system, "file-cleanup", json!({ "older_than_days": 0, "prefix": "0" })).await;
+    run(system, "file-cleanup", &json!({ "older_than_days": 0, "prefix": "0" })).await;
 }
 
 /// Leaves the sweeper a job without a message, and a dead letter of no job.
