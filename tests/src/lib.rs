@@ -5,6 +5,7 @@
 pub mod dynamodb_local;
 pub mod engines;
 pub mod fixtures;
+pub mod gate;
 pub mod metered;
 pub mod postman;
 pub mod smtp;

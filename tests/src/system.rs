@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
@@ -16,6 +16,7 @@ use serde_json::Value;
 use shared_aws::dynamodb::DynamoStore;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::gate::Gate;
 use crate::smtp::SmtpServer;
 use crate::table::Meter;
 
@@ -31,6 +32,10 @@ pub struct System {
     pub mail: SmtpServer,
     /// The template's outputs.
     pub outputs: BTreeMap<String, String>,
+    /// What its functions are let do.
+    pub gate: Arc<Gate>,
+    /// Where its functions are told that AWS is: at the gate.
+    gate_url: String,
 }
 
 /// Where the system listens besides 127.0.0.1, as it would for containers: this machine's own too.
@@ -79,17 +84,27 @@ pub fn system() -> &'static System {
 
 /// Starts a system in the folder of this name below the target folder. It runs for as long as its stack is held.
 pub async fn start(name: &str) -> (System, Stack) {
+    start_with(name, &[]).await
+}
+
+/// The same with these settings in place of its own.
+pub async fn start_with(name: &str, settings: &[(&str, &str)]) -> (System, Stack) {
     let target_dir = target_dir();
     let folder = target_dir.join("tmp").join(name);
     let _ = std::fs::remove_dir_all(&folder); // what an earlier run has left
     std::fs::create_dir_all(&folder).expect("a folder");
     let mail = SmtpServer::start(&target_dir).await;
-    let environment = Environment::default()
+    let mut environment = Environment::default()
         .with("OUTPUT_URL", format!("file://{}", folder.join("output").display()))
         .with("MAIL_URL", format!("smtp://127.0.0.1:{}", mail.port))
         .with("RETRY_BASE_SECONDS", "1")
         .with("WEBHOOK_SECRET", WEBHOOK_SECRET);
-    let options = Options { bind: Some(OTHER_ADDRESS), ..options(folder.join("data")) };
+    for (name, value) in settings {
+        environment = environment.with(name, *value);
+    }
+    let (gate, detour) = Gate::open().await;
+    let gate_url = detour.url.clone();
+    let options = Options { bind: Some(OTHER_ADDRESS), detour: Some(detour), ..options(folder.join("data")) };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let say = |line: &str| eprintln!("{line}");
     let stack = Stack::start(&options, environment, listener, &say).await.expect("the stack starts");
@@ -99,6 +114,8 @@ pub async fn start(name: &str) -> (System, Stack) {
         folder,
         mail,
         outputs: stack.outputs().clone(),
+        gate,
+        gate_url,
     };
     (system, stack)
 }
@@ -207,7 +224,7 @@ impl System {
 
     /// The processes of a function that are alive.
     pub fn processes(&self, function: &str) -> Vec<i32> {
-        processes_of(self.output(function), &self.aws_url)
+        processes_of(self.output(function), &self.gate_url)
     }
 
     /// What is in the file at `path` of the system's folder.

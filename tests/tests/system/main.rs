@@ -7,5 +7,6 @@ mod faults;
 mod fixtures;
 mod foreign;
 mod jobs;
+mod rights;
 mod starting;
 mod streams;
