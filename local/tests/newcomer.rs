@@ -205,10 +205,14 @@ async fn one_command_runs_the_system_and_leaves_nothing_behind() {
 #[test]
 fn what_a_person_sets_wrong_is_answered_before_it_is_ready() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join(".env"), "WEBHOOK_SECRET=abc\nMAIL_FROM=nobody\nLOG_LEVEL=loud\n")
-        .expect("written");
+    std::fs::write(
+        folder.path().join(".env"),
+        "WEBHOOK_SECRET=abc\nMAIL_URL=smtp://relay?tls=maybe\nMAIL_FROM=nobody\nLOG_LEVEL=loud\n",
+    )
+    .expect("written");
     let mut dray = Dray::start(folder.path(), 0);
-    dray.says(&["worker: ", "MAIL_FROM does not fit", "WEBHOOK_SECRET does not fit"]);
+    dray.says(&["worker: ", "MAIL_URL does not fit", "WEBHOOK_SECRET does not fit"]);
+    dray.says(&["MAIL_FROM does not fit"]);
     dray.says(&["LOG_LEVEL does not fit"]);
     assert!(!dray.ends().success());
     assert!(!dray.said.iter().any(|line| line.contains("ready: ")), "{:?}", dray.said);

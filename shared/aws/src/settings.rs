@@ -529,9 +529,14 @@ mod tests {
 
     #[test]
     fn what_fits_is_read_and_what_is_printed_is_for_people() {
-        let settings = |name: &str| Some(if name == "AUTH_MODE" { "none" } else { "7" }.to_owned());
+        let settings = |name: &str| match name {
+            "AUTH_MODE" => Some("none".to_owned()),
+            "LONGEST_ATTEMPT_SECONDS" => Some("290".to_owned()),
+            _ => Some("7".to_owned()),
+        };
         let settings = ApiSettings::read(&settings).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!((settings.auth, settings.jobs_per_minute), (AuthMode::None, NonZeroU32::new(7)));
+        assert_eq!(settings.limits, Limits { longest_attempt_seconds: 290 });
         let errors = worker_with("OUTBOUND_ALLOW", "all").expect_err("does not fit");
         assert_eq!(format!("{errors:?}"), "OUTBOUND_ALLOW does not fit: it must be public or any");
     }
