@@ -61,8 +61,7 @@ fn arguments(template_url: String, parameters: &[(String, String)]) -> Vec<(Stri
     arguments
 }
 
-/// The template with each function's `CodeUri: .` pointing at its uploaded code, which is what `sam package` makes of
-/// it. And with the one parameter written out that the engine would take for a text where it needs a number.
+/// The template with each function's `CodeUri` pointing at its uploaded code, which is what `sam package` makes of it. And with the one parameter written out that the engine would take for a text where it needs a number.
 fn with_code(template: &str, functions: &[Function]) -> anyhow::Result<String> {
     let mut binary = None;
     let mut placed = 0;
@@ -71,11 +70,11 @@ fn with_code(template: &str, functions: &[Function]) -> anyhow::Result<String> {
         if let Some((_, name)) = line.split_once("Binary: ") {
             binary = Some(name.trim());
         }
-        if line.trim() == "CodeUri: ." {
+        if let Some((indent, _)) = line.split_once("CodeUri: ") {
             let function = functions.iter().find(|function| Some(function.name) == binary);
             let function =
                 function.with_context(|| format!("template.yaml names a binary that is not built: {binary:?}"))?;
-            lines.push(line.replace("CodeUri: .", &format!("CodeUri: s3://{CODE_BUCKET}/{}", function.file_name)));
+            lines.push(format!("{indent}CodeUri: s3://{CODE_BUCKET}/{}", function.file_name));
             placed += 1;
         } else {
             lines.push(line.replace("MaximumConcurrency: !Ref WorkerConcurrency", "MaximumConcurrency: 10"));
@@ -158,7 +157,7 @@ mod tests {
         for name in ["api", "worker", "sweeper", "events"] {
             assert_eq!(packaged.matches(&format!("CodeUri: s3://dray-code/{name}-1.zip")).count(), 1, "{name}");
         }
-        assert!(!packaged.contains("CodeUri: ."));
+        assert!(!packaged.contains("CodeUri: functions"));
         assert!(packaged.contains("MaximumConcurrency: 10"));
         let changed = packaged.lines().zip(template.lines()).filter(|(new, old)| new != old).count();
         assert_eq!(changed, 5, "nothing else is touched");
@@ -166,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_template_with_another_function_is_refused() {
-        let error = with_code("Binary: other\nCodeUri: .", &[function("api")]);
+        let error = with_code("Binary: other\nCodeUri: functions/other", &[function("api")]);
         assert!(error.is_err());
     }
 }

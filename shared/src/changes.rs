@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::event::{Event, fold};
 use crate::id::{JobId, Tenant};
-use crate::job::{Job, Status, TypeName};
+use crate::job::{HeldBack, Job, Status, TypeName};
 use crate::time::Timestamp;
 use crate::transition::ABANDONED;
 
@@ -66,7 +66,6 @@ impl JobChange {
         let after = fold(&self.history[..=index]).ok_or(ImpossibleHistory(self.job_id))?;
         let earlier = fold(before);
         let resumed = earlier.as_ref().is_some_and(|earlier| earlier.resumes);
-        let was_running = earlier.as_ref().is_some_and(|earlier| earlier.status == Status::Processing);
         let was_pending = earlier.as_ref().is_some_and(|earlier| earlier.status == Status::Pending);
         Ok(Recorded {
             id: EventId { job_id: self.job_id, index },
@@ -77,10 +76,7 @@ impl JobChange {
             attempt: after.attempts,
             before: earlier.map(|earlier| earlier.status),
             status: after.status,
-            ran: (was_running && attempt_ended_by(event))
-                .then(|| attempt_began(before))
-                .flatten()
-                .map(|began| event.at().since(began)),
+            ran: attempt_ended_by(event).then(|| attempt_began(before)).flatten().map(|began| event.at().since(began)),
             waited: (matches!(event, Event::Started { .. }) && was_pending && !resumed)
                 .then(|| ready_from(before))
                 .flatten()
@@ -95,8 +91,7 @@ impl JobChange {
 fn attempt_ended_by(event: &Event) -> bool {
     match event {
         Event::Completed { .. } | Event::Retrying { .. } => true,
-        // One that waits can fail as well, if no worker can run it: then there is no attempt to end.
-        Event::Failed { error, .. } => error != ABANDONED,
+        Event::Failed { error, .. } => error != ABANDONED && !error.starts_with(HeldBack::ERROR),
         Event::Accepted { .. }
         | Event::Started { .. }
         | Event::Yielded { .. }
@@ -427,11 +422,14 @@ mod tests {
 
     #[test]
     fn a_job_that_no_worker_could_run_ends_no_attempt() {
-        let mut history = eventful();
-        history.truncate(3);
-        history.push(Event::Failed { at: at(90_000), error: "no worker could run it".to_owned() });
-        let events = change(history, 3).new_events().expect("possible");
-        assert_eq!((events.len(), events[0].ran, events[0].status), (1, None, Status::Failed));
+        let held_back = HeldBack { reason: "no such type".to_owned(), since: at(20) };
+        for known in [3, 4] {
+            let mut history = eventful();
+            history.truncate(known); // it waits for its next attempt, or that has died
+            history.push(Event::Failed { at: at(90_000), error: held_back.error() });
+            let events = change(history, known).new_events().expect("possible");
+            assert_eq!((events.len(), events[0].ran, events[0].status), (1, None, Status::Failed));
+        }
     }
 
     #[test]

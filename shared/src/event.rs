@@ -204,7 +204,9 @@ fn follow(mut so_far: Summary, event: &Event, all_known: bool) -> Option<Summary
     }
     so_far.status = status;
     so_far.updated_at = event.at();
-    so_far.finished_at = status.is_terminal().then(|| event.at());
+    if !matches!(event, Event::Unknown(_)) {
+        so_far.finished_at = status.is_terminal().then(|| event.at());
+    }
     match event {
         Event::Started { at } => {
             so_far.attempts += u32::from(!so_far.resumes);

@@ -89,8 +89,11 @@ impl HeldBack {
 
     /// The error of a job that was held back for so long.
     pub fn error(&self) -> String {
-        format!("no worker could run it within a day: {}", self.reason)
+        format!("{}: {}", Self::ERROR, self.reason)
     }
+
+    /// What that error begins with.
+    pub const ERROR: &str = "no worker could run it within a day";
 }
 
 /// How far a job's work has come, as its type last told.
@@ -170,16 +173,23 @@ pub enum State {
     },
 }
 
+impl State {
+    /// The job's status.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Pending { .. } => Status::Pending,
+            Self::Processing { .. } => Status::Processing,
+            Self::Completed { .. } => Status::Completed,
+            Self::Failed { .. } => Status::Failed,
+            Self::Cancelled { .. } => Status::Cancelled,
+        }
+    }
+}
+
 impl Job {
     /// Its status.
     pub fn status(&self) -> Status {
-        match self.state {
-            State::Pending { .. } => Status::Pending,
-            State::Processing { .. } => Status::Processing,
-            State::Completed { .. } => Status::Completed,
-            State::Failed { .. } => Status::Failed,
-            State::Cancelled { .. } => Status::Cancelled,
-        }
+        self.state.status()
     }
 
     /// When it reached a terminal status.
@@ -205,6 +215,15 @@ impl Job {
         match self.state {
             State::Processing { lease_until, .. } => Some(lease_until),
             State::Pending { .. } | State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => None,
+        }
+    }
+
+    /// Since when a worker of this build could have started it, or will be able to, while it waits. `None` if none can.
+    pub fn ready_since(&self) -> Option<Timestamp> {
+        match self.state {
+            _ if self.held_back.is_some() || self.format > FORMAT => None,
+            State::Pending { not_before, .. } => Some(not_before),
+            State::Processing { .. } | State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => None,
         }
     }
 

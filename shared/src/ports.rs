@@ -32,9 +32,12 @@ pub trait JobStore: Send + Sync {
 
     /// Jobs that were due before `now`, those that have waited longest first within each of the store's shards, `limit`
     /// at most. A job that became overdue in the last seconds may be missing; it will be in a later answer. One that cannot
-    /// be read is left out, and its due is moved by [`crate::sweep::LONGEST_BETWEEN_LOOKS`], so that it does not stand in
-    /// the way of the others.
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError>;
+    /// be read counts, and is named apart.
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Overdue, StoreError>;
+
+    /// Gives a job that this build cannot read another due, if it has the one that was seen: so that it does not stand in
+    /// the way of the others. Whether it had.
+    async fn put_off(&self, unreadable: Unreadable, due_at: Timestamp) -> Result<bool, StoreError>;
 
     /// Stores many new jobs in as few calls as the store allows, each for itself: one that is there already, or that the
     /// store does not take, spoils no other. Of several with one id the first is new, and the others find it there. The
@@ -51,6 +54,24 @@ pub trait JobStore: Send + Sync {
     /// The jobs of one tenant, newest first. A job that was accepted or has failed in the last seconds may be missing;
     /// what is there is as it is now. A page may hold fewer jobs than asked for though others follow; `next` tells.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
+}
+
+/// Jobs that were due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// Those that can be read.
+    pub jobs: Vec<Job>,
+    /// The others.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A job that this build cannot read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its id.
+    pub id: JobId,
+    /// Its due.
+    pub due_at: Timestamp,
 }
 
 /// An item that is stored together with a job: a product, an order, whatever the job is about.

@@ -105,11 +105,15 @@ pub async fn decide(
     if is_decided {
         return Ok(Decision::Make { schedule: schedule.clone(), due });
     }
-    let last = match schedule.last_run {
-        Some(last) => jobs.find(schedule.key.job_id(last)).await?,
+    let unended = match schedule.last_run.map(|last| schedule.key.job_id(last)) {
+        Some(last) => match jobs.find(last).await {
+            Ok(job) => job.filter(|job| !job.status().is_terminal()).map(|job| job.id),
+            // As a newer build wrote it: nobody here knows whether it has ended.
+            Err(StoreError::Newer(..) | StoreError::Unreadable(..)) => Some(last),
+            Err(error) => return Err(error),
+        },
         None => None,
     };
-    let unended = last.filter(|job| !job.status().is_terminal()).map(|job| job.id);
     let next = match unended {
         None => schedule.decided(run),
         Some(_) if run > now => return Ok(Decision::Wait),

@@ -91,7 +91,7 @@ pub fn decide(job: &Job, now: Timestamp) -> Decision {
             Some(delay) => Decision::SendAgain { due_at: next_look(not_before, now), delay },
         },
         State::Processing { lease_until, .. } if lease_until >= now => Decision::LookAgain(lease_until),
-        State::Processing { cancel_requested: true, .. } if may_end => Decision::ExpireCancelled,
+        State::Processing { cancel_requested: true, .. } => Decision::ExpireCancelled,
         State::Processing { .. } if may_end && job.attempts >= job.max_attempts => Decision::Expire,
         State::Processing { .. } if may_end && has_expired(job, now) => Decision::Lapse,
         State::Processing { lease_until, .. } => Decision::Rescue { due_at: next_look(lease_until, now) },

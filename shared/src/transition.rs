@@ -187,7 +187,6 @@ impl Change {
         match self {
             Self::Claim { .. }
             | Self::Expire { .. }
-            | Self::ExpireCancelled { .. }
             | Self::HoldBack { .. }
             | Self::EndHeldBack { .. }
             | Self::Lapse { .. }
@@ -197,6 +196,7 @@ impl Change {
             | Self::Retry { .. }
             | Self::Fail { .. }
             | Self::YieldToCancel { .. }
+            | Self::ExpireCancelled { .. }
             | Self::Postpone { .. }
             | Self::Yield { .. }
             | Self::Report { .. }
@@ -250,7 +250,8 @@ pub enum Refusal {
 /// What `change` makes of `job`, or why it may not happen.
 pub fn transition(job: &Job, change: &Change) -> Result<Job, Refusal> {
     if job.format > FORMAT && change.needs_known_format() {
-        return Err(Refusal::NewerFormat);
+        let redrivable = matches!(change, Change::Redrive { .. }) && job.status() != Status::Completed;
+        return Err(if job.status().is_terminal() && !redrivable { ended(job) } else { Refusal::NewerFormat });
     }
     match change {
         Change::Claim { now, token, time_left } => claim(job, *now, *token, *time_left),
@@ -411,17 +412,27 @@ fn startable(job: &Job, now: Timestamp) -> Result<(), Refusal> {
 }
 
 fn hold_back(job: &Job, now: Timestamp, reason: &str) -> Result<Job, Refusal> {
+    if let State::Pending { not_before, .. } = job.state
+        && not_before > now
+    {
+        return Err(Refusal::NotYetDue(not_before));
+    }
     startable(job, now)?;
-    if job.held_back.is_some() {
+    if holds(job).is_some() {
         return Err(Refusal::AlreadyApplied);
     }
     let held_back = HeldBack { reason: reason.to_owned(), since: now };
     Ok(Job { held_back: Some(held_back), ..job.clone() })
 }
 
+/// Why the job is held back. What was written before its latest claim holds no more: 0.1.0 claims without removing it.
+fn holds(job: &Job) -> Option<&HeldBack> {
+    job.held_back.as_ref().filter(|held_back| job.started_at.is_none_or(|started_at| started_at <= held_back.since))
+}
+
 fn end_held_back(job: &Job, now: Timestamp, error: &str) -> Result<Job, Refusal> {
     startable(job, now)?;
-    match &job.held_back {
+    match holds(job) {
         Some(held_back) if held_back.until() <= now => Ok(failed(job, now, error)),
         Some(_) | None => Err(Refusal::MovedOn),
     }
@@ -519,6 +530,9 @@ fn cancelled(job: &Job, now: Timestamp) -> Job {
 
 fn changed(job: &Job, state: State, event: Event) -> Job {
     let mut job = job.clone();
+    if state.status().is_terminal() {
+        job.held_back = None;
+    }
     job.state = state;
     job.history.push(event);
     job

@@ -198,7 +198,12 @@ impl World {
     /// Lets the worker have one batch, if there are messages. Gives how many records it had.
     pub async fn deliver(&self) -> usize {
         let deliveries: Vec<_> = std::iter::from_fn(|| self.queue.receive()).take(BATCH).collect();
-        let records = deliveries.iter().map(|delivery| record(&delivery.receipt, &body(delivery.job_id))).collect();
+        let records = deliveries.iter().map(|delivery| {
+            let mut record = record(&delivery.receipt, &body(delivery.job_id));
+            record.attributes.insert("ApproximateReceiveCount".to_owned(), delivery.receives.to_string());
+            record
+        });
+        let records = records.collect();
         let mut event = SqsEvent::default();
         event.records = records;
         let failed = self.handle(event).await;

@@ -13,7 +13,8 @@ use shared::id::JobId;
 use shared::job::{Job, Status};
 use shared::memory::MemoryStore;
 use shared::ports::{
-    Changed, Clock, Deleted, Inserted, InsertedWith, JobStore, ListQuery, OwnItem, Page, Receipt, StoreError,
+    Changed, Clock, Deleted, Inserted, InsertedWith, JobStore, ListQuery, Overdue, OwnItem, Page, Receipt, StoreError,
+    Unreadable,
 };
 use shared::time::Timestamp;
 use shared::transition::Change;
@@ -47,7 +48,11 @@ impl JobStore for Slow {
         self.0.change_if_allowed(id, change).await
     }
 
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
+    async fn put_off(&self, unreadable: Unreadable, due_at: Timestamp) -> Result<bool, StoreError> {
+        self.0.put_off(unreadable, due_at).await
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Overdue, StoreError> {
         self.0.overdue(now, limit).await
     }
 

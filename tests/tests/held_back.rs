@@ -43,12 +43,16 @@ async fn not_for_us(world: &World) -> [(JobId, &'static str); 2] {
 }
 
 /// Minute by minute, with a sweep in each.
-async fn pass(world: &World, time: Duration) {
+async fn pass(world: &World, time: Duration) -> usize {
+    let mut deliveries = 0;
     for _ in 0..time.as_secs() / 60 {
         world.clock.advance(MINUTE);
         world.sweep().await;
-        while world.deliver().await > 0 {}
+        while let delivered @ 1.. = world.deliver().await {
+            deliveries += delivered;
+        }
     }
+    deliveries
 }
 
 async fn why(world: &World, id: JobId) -> Value {
@@ -60,7 +64,10 @@ async fn a_job_that_no_worker_can_run_waits_for_a_day_without_an_attempt_and_fai
     let world = World::new();
     let jobs = not_for_us(&world).await;
     while world.deliver().await > 0 {}
-    pass(&world, MINUTE * (24 * 60 - 1)).await;
+    let deliveries = pass(&world, MINUTE * (24 * 60 - 1)).await;
+    // Each job 15 s after the first look, after 1, 2, 4, 8 and 15 minutes, and then every quarter of an hour.
+    assert!(deliveries <= 2 * (6 + 24 * 4), "{deliveries}");
+    assert_eq!(world.queue.dead_letters(), []);
     for (id, reason) in jobs {
         let job = world.job(id).await;
         assert_eq!((job.status(), job.attempts, job.history.len()), (Status::Pending, 0, 1), "{reason}");
@@ -75,7 +82,7 @@ async fn a_job_that_no_worker_can_run_waits_for_a_day_without_an_attempt_and_fai
         assert_eq!((&seen["status"], &seen["attempts"]), (&"failed".into(), &0.into()), "{seen}");
         assert_eq!(seen["error"], format!("no worker could run it within a day: {reason}"));
     }
-    assert_eq!(world.queue.dead_letters().len(), 2);
+    assert_eq!(world.queue.dead_letters().len(), 2, "one for each, as for any other failed job");
 
     let (id, _) = jobs[0];
     let again = world.post(&format!("/jobs/{id}/retry"), &[], "").await;
@@ -123,10 +130,31 @@ async fn a_job_of_a_newer_format_waits_for_the_newer_version_and_can_be_cancelle
     assert_eq!((job.status(), job.attempts, job.history.len()), (Status::Pending, 0, 1));
     let told = why(&world, id).await;
     assert_eq!(told["reason"], "newer_version", "{told}");
+    let health = world.get("/health").await.body;
+    assert_eq!(health["status"], "ok", "nobody waits who could be started: {health}");
     let rescheduled = world.post(&format!("/jobs/{id}/reschedule"), &[], r#"{"delay_seconds":60}"#).await;
-    assert_eq!(rescheduled.status, StatusCode::SERVICE_UNAVAILABLE, "{rescheduled:?}");
+    assert_eq!(rescheduled.status, StatusCode::CONFLICT, "{rescheduled:?}");
     let cancelled = world.post(&format!("/jobs/{id}/cancel"), &[], "").await;
     assert_eq!((cancelled.status, &cancelled.body["status"]), (StatusCode::OK, &"cancelled".into()));
     let retried = world.post(&format!("/jobs/{id}/retry"), &[], "").await;
-    assert_eq!(retried.status, StatusCode::SERVICE_UNAVAILABLE, "{retried:?}");
+    assert_eq!(retried.status, StatusCode::CONFLICT, "{retried:?}");
+}
+
+#[tokio::test]
+async fn a_job_of_a_newer_format_whose_worker_died_can_be_cancelled_and_one_that_has_ended_is_done_with() {
+    let world = World::new();
+    let id = accept(&world, |_| ()).await;
+    world.claim(id).await;
+    let claimed = world.job(id).await;
+    let newer = accept(&world, |job| {
+        *job = Job { id: JobId::at(job.created_at, [3; 10]), format: FORMAT + 1, ..claimed };
+    });
+    let newer = newer.await;
+    world.post(&format!("/jobs/{newer}/cancel"), &[], "").await;
+    pass(&world, MINUTE * 5).await;
+    assert_eq!(world.job(newer).await.status(), Status::Cancelled);
+    world.queue.send(&Message::naming(newer, Duration::ZERO)).await.expect("memory answers");
+    assert_eq!(world.deliver().await, 1);
+    pass(&world, MINUTE * 60).await;
+    assert_eq!(world.queue.dead_letters(), [], "its late message was done with");
 }

@@ -152,6 +152,7 @@ pub async fn retry(
     let job = find_own(&api, &caller, id).await?;
     match redrive(&api, &job, api.clock.now(), more_attempts).await? {
         Redriven::Yes(job) => Ok((StatusCode::ACCEPTED, Json(JobActionResult::on(&job))).into_response()),
+        Redriven::OfNewerVersion => Err(wrong_status(OF_NEWER_VERSION)),
         Redriven::TooOften => Err(limit_reached("the job has been tried too often; submit its work as a new one")),
         Redriven::No(job) => Err(wrong_status(&format!(
             "the job is {}; only a failed or cancelled one can be tried again",
@@ -166,6 +167,8 @@ pub enum Redriven {
     Yes(Box<Job>),
     /// It has had so many attempts, or so much has happened to it, that its history has no room for more.
     TooOften,
+    /// A newer build wrote it.
+    OfNewerVersion,
     /// It has completed, or has not ended yet.
     No(Box<Job>),
 }
@@ -183,7 +186,7 @@ pub async fn redrive(api: &Api, job: &Job, not_before: Timestamp, more_attempts:
         }
         Changed::Refused(Refusal::MovedOn, there) if is_redriven(&there) => Ok(Redriven::Yes(there)),
         Changed::Refused(Refusal::HistoryFull, _) => Ok(Redriven::TooOften),
-        Changed::Refused(Refusal::NewerFormat, there) => Err(StoreError::Newer(there.id.to_string(), there.format)),
+        Changed::Refused(Refusal::NewerFormat, _) => Ok(Redriven::OfNewerVersion),
         Changed::Refused(_, there) => Ok(Redriven::No(there)),
         Changed::Missing => Ok(Redriven::No(Box::new(job.clone()))),
     }
@@ -236,9 +239,7 @@ pub async fn reschedule(
             Ok(Json(JobActionResult::on(&job)))
         }
         Changed::Refused(Refusal::HistoryFull, _) => Err(limit_reached("the job has been rescheduled too often")),
-        Changed::Refused(Refusal::NewerFormat, there) => {
-            Err(StoreError::Newer(there.id.to_string(), there.format).into())
-        }
+        Changed::Refused(Refusal::NewerFormat, _) => Err(wrong_status(OF_NEWER_VERSION)),
         Changed::Refused(_, there) => Err(wrong_status(&format!("the job is {}", there.status()))),
         Changed::Missing => Err(Problem::no_such_job()),
     }
@@ -247,6 +248,9 @@ pub async fn reschedule(
 fn wrong_status(detail: &str) -> Problem {
     Problem::new(ProblemCode::WrongStatus, detail)
 }
+
+/// Why a job cannot be changed here.
+const OF_NEWER_VERSION: &str = "a newer version of Dray wrote the job: only that version can change it";
 
 /// A job's history has room for so much and no more.
 fn limit_reached(detail: &str) -> Problem {

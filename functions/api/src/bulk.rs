@@ -254,7 +254,7 @@ pub async fn retry_many(
         let wait = per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * number / rate);
         match passed_over(job, redrive(&api, job, now + wait, MORE_ATTEMPTS).await)? {
             Some(Redriven::Yes(_)) => answer.changed += 1,
-            Some(Redriven::No(_) | Redriven::TooOften) | None => answer.skipped += 1,
+            Some(Redriven::No(_) | Redriven::TooOften | Redriven::OfNewerVersion) | None => answer.skipped += 1,
         }
     }
     Ok(Json(answer))

@@ -404,8 +404,8 @@ where
 /// SQS tells the age of its oldest message to CloudWatch alone. The index of dues has every job that waits, in the
 /// order of the sweeper's looks, which is nearly that of their waiting.
 pub async fn oldest_waiting(api: &Api, now: Timestamp) -> Result<Oldest, StoreError> {
-    let next = api.store.overdue(now + LOOK_AHEAD, LOOKED_AT).await?;
-    Ok(match next.iter().filter_map(ready_since).filter(|since| *since <= now).min() {
+    let next = api.store.overdue(now + LOOK_AHEAD, LOOKED_AT).await?.jobs;
+    Ok(match next.iter().filter_map(Job::ready_since).filter(|since| *since <= now).min() {
         Some(since) => Oldest::Since(since),
         None if next.len() < LOOKED_AT => Oldest::Nobody,
         None => Oldest::BehindOthers,
@@ -431,17 +431,6 @@ impl Oldest {
             Self::Since(since) => Some(now.since(since)),
             Self::BehindOthers => None,
         }
-    }
-}
-
-/// Since when a job could have been started that waits, or will be able to.
-pub fn ready_since(job: &Job) -> Option<Timestamp> {
-    match job.state {
-        JobState::Pending { not_before, .. } => Some(not_before),
-        JobState::Processing { .. }
-        | JobState::Completed { .. }
-        | JobState::Failed { .. }
-        | JobState::Cancelled { .. } => None,
     }
 }
 

@@ -172,7 +172,10 @@ impl From<InvalidField> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = %Chain(&error), "store.failed");
+        match &error {
+            StoreError::Newer(..) => tracing::warn!(error = %Chain(&error), "store.failed"),
+            _ => tracing::error!(error = %Chain(&error), "store.failed"),
+        }
         match error {
             StoreError::Unavailable(_) => {
                 Self::new(ProblemCode::Unavailable, "the job store does not answer; try again")

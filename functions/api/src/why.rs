@@ -10,12 +10,12 @@ use shared::event::Event;
 use shared::id::JobId;
 use shared::job::{FORMAT, HeldBack, Job, State as JobState, Status};
 use shared::time::Timestamp;
+use shared::transition::has_expired;
 use utoipa::ToSchema;
 
 use crate::Api;
 use crate::body::{IdRead, job_id};
 use crate::caller::Caller;
-use crate::health::ready_since;
 use crate::look::find_own;
 use crate::problem::Problem;
 use crate::stall;
@@ -90,7 +90,7 @@ pub async fn why(
     // all the same.
     let waiting_messages = match reason {
         Reason::Queued | Reason::Continuing => {
-            let waited = ready_since(&job).map_or(Duration::ZERO, |since| now.since(since));
+            let waited = job.ready_since().map_or(Duration::ZERO, |since| now.since(since));
             if let Ok(Some(idle)) = stall::of_the_workers(api.counters.as_ref(), waited, now).await {
                 detail = format!("{detail}; but it {idle}");
             }
@@ -116,6 +116,7 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
             let detail = format!("attempt {attempts} of {max_attempts} is running, and has it to itself until then");
             (Reason::Running, detail, Some(lease_until))
         }
+        JobState::Pending { not_before, .. } if not_before > now && job.format > FORMAT => delayed(not_before),
         _ if job.format > FORMAT => {
             let detail = format!(
                 "a newer version of Dray wrote it, in format {}, and this one knows {FORMAT}: it waits for that version",
@@ -123,15 +124,16 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
             );
             (Reason::NewerVersion, detail, None)
         }
-        JobState::Processing { .. } => {
-            let detail = || {
-                format!(
+        JobState::Processing { cancel_requested, .. } => match &job.held_back {
+            Some(by) if !cancel_requested && !has_expired(job, now) => held_back(job, by),
+            Some(_) | None => {
+                let detail = format!(
                     "attempt {attempts} of {max_attempts} left no word; within two minutes or so the sweeper sees to it"
-                )
-            };
-            job.held_back.as_ref().map_or_else(|| (Reason::WorkerDied, detail(), None), held_back)
-        }
-        JobState::Pending { .. } if shared::transition::has_expired(job, now) => {
+                );
+                (Reason::WorkerDied, detail, None)
+            }
+        },
+        JobState::Pending { .. } if has_expired(job, now) => {
             (Reason::Expired, "it expired before it could be started, and will be cancelled".to_owned(), None)
         }
         JobState::Pending { .. } if paused => {
@@ -142,10 +144,10 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
                 let detail = format!("attempt {attempts} of {max_attempts} failed ({error}); the next comes then");
                 (Reason::Backoff, detail, Some(not_before))
             }
-            Some(_) | None => (Reason::Delayed, "it is to be started then".to_owned(), Some(not_before)),
+            Some(_) | None => delayed(not_before),
         },
         JobState::Pending { resumes, .. } => match &job.held_back {
-            Some(by) => held_back(by),
+            Some(by) => held_back(job, by),
             None if resumes => {
                 let detail = format!("attempt {attempts} of {max_attempts} goes on as soon as a worker is free");
                 (Reason::Continuing, detail, None)
@@ -155,7 +157,15 @@ fn reason_of(job: &Job, paused: bool, now: Timestamp) -> (Reason, String, Option
     }
 }
 
-fn held_back(by: &HeldBack) -> (Reason, String, Option<Timestamp>) {
-    let detail = format!("no worker can run it: {}; if none comes that can, it fails then", by.reason);
-    (Reason::HeldBack, detail, Some(by.until()))
+fn delayed(until: Timestamp) -> (Reason, String, Option<Timestamp>) {
+    (Reason::Delayed, "it is to be started then".to_owned(), Some(until))
+}
+
+fn held_back(job: &Job, by: &HeldBack) -> (Reason, String, Option<Timestamp>) {
+    let (until, end) = match job.expires_at {
+        Some(expires_at) if expires_at < by.until() => (expires_at, "is cancelled"),
+        Some(_) | None => (by.until(), "fails"),
+    };
+    let detail = format!("no worker can run it: {}; if none comes that can, it {end} then", by.reason);
+    (Reason::HeldBack, detail, Some(until))
 }

@@ -25,10 +25,11 @@ use std::time::Duration;
 
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use shared::chain::Chain;
-use shared::changes::{Notice, Publisher, Recorded};
+use shared::changes::{Kind, Notice, Publisher, Recorded};
 use shared::counters::CounterStore;
 use shared::job::Job;
 use shared::ports::{Clock, Inserted, JobQueue, JobStore, Message, StoreError};
+use shared::time::Timestamp;
 use shared_aws::system::TIME_TO_ANSWER;
 use shared_aws::telemetry::about;
 
@@ -72,7 +73,7 @@ impl Events {
         batch: StreamBatch,
         time_left: Duration,
     ) -> Result<DynamoDbEventResponse, lambda_runtime::Error> {
-        let mut progress = Progress::of(&batch.records);
+        let mut progress = Progress::of(&batch.records, self.clock.now());
         let seeing_to_it = async {
             self.count(&mut progress).await;
             self.call_back(&mut progress).await;
@@ -153,6 +154,14 @@ fn announcement(job: &Job) -> Message {
     Message::about(job, Duration::ZERO)
 }
 
+/// How long a newer build has to take an event over that this one does not know. Then nobody waits for it any more: the
+/// newer build has been taken back.
+const NEWER_BUILD_PATIENCE: Duration = Duration::from_secs(900);
+
+fn is_for_newer_build(event: &Recorded, now: Timestamp) -> bool {
+    event.kind == Kind::Unknown && now.since(event.at) < NEWER_BUILD_PATIENCE
+}
+
 /// How far a batch has come.
 struct Progress {
     /// The events that are new in its records, in their order.
@@ -164,12 +173,18 @@ struct Progress {
 }
 
 impl Progress {
-    /// Reads the records, up to the first that cannot be read. It may be one of a newer build, for a moment in the midst
-    /// of a deployment.
-    fn of(records: &[StreamRecord]) -> Self {
+    /// Reads the records, up to the first that cannot be read, or that tells of something that this build does not know. It
+    /// may be one of a newer build, for a while in the midst of a deployment; after that it is passed over.
+    fn of(records: &[StreamRecord], now: Timestamp) -> Self {
         let mut progress = Self { events: vec![], records: vec![], done: records.len() };
         for (position, record) in records.iter().enumerate() {
             match record.new_events() {
+                Ok(events) if events.iter().any(|event| is_for_newer_build(event, now)) => {
+                    let sequence_number = record.sequence_number();
+                    tracing::warn!(sequence_number, "event.of_newer_version");
+                    progress.done = position;
+                    break;
+                }
                 Ok(events) => {
                     progress.records.extend(events.iter().map(|_| position));
                     progress.events.extend(events);

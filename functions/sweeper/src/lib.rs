@@ -12,10 +12,12 @@ use std::time::Duration;
 use serde::Serialize;
 use shared::chain::Chain;
 use shared::id::JobId;
-use shared::job::{Job, State, Status};
-use shared::ports::{Changed, Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, StoreError, Switch};
+use shared::job::{Job, Status};
+use shared::ports::{
+    Changed, Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, Overdue, StoreError, Switch, Unreadable,
+};
 use shared::schedules::ScheduleStore;
-use shared::sweep::{Decision, copies_to_send, decide};
+use shared::sweep::{Decision, LONGEST_BETWEEN_LOOKS, copies_to_send, decide};
 use shared::time::Timestamp;
 use shared::transition::{ABANDONED, Change, Refusal};
 use shared_aws::system::TIME_TO_ANSWER;
@@ -89,9 +91,6 @@ const BATCH: usize = 200;
 
 /// How long before the function's end no further job is looked at: time to send the messages of those that were.
 const TIME_TO_SEND: Duration = Duration::from_secs(15);
-
-/// How long to leave a job about which the store can do nothing.
-const LONG_REST: Duration = Duration::from_secs(900);
 
 /// How many batches of up to ten dead letters one sweep looks at. Where there are more, SQS gives others each time.
 const DEAD_LETTER_BATCHES: usize = 50;
@@ -174,12 +173,12 @@ impl Sweep<'_> {
 
     async fn run(&mut self) -> Result<(), StoreError> {
         loop {
-            let jobs = self.sweeper.store.overdue(self.now, BATCH).await?;
-            self.swept.overdue += jobs.len();
+            let Overdue { jobs, unreadable } = self.sweeper.store.overdue(self.now, BATCH).await?;
+            self.swept.overdue += jobs.len() + unreadable.len();
             let mut found = Found::default();
             let looked = self.look_at_all(&jobs, &mut found).await;
             let moved_before = self.swept.moved;
-            self.swept.moved += found.moved;
+            self.swept.moved += found.moved + self.put_off(&unreadable).await;
             // What was given a new due must be announced, even where the store has failed half-way.
             let expired = std::mem::take(&mut found.expired);
             let unsent = self.announce(found, &expired).await;
@@ -205,11 +204,23 @@ impl Sweep<'_> {
         Ok(())
     }
 
+    /// Gives jobs that cannot be read another due: somebody may be able to read them later. How many there were.
+    async fn put_off(&self, unreadable: &[Unreadable]) -> usize {
+        let mut put_off = 0;
+        for job in unreadable {
+            match self.sweeper.store.put_off(*job, self.now + LONGEST_BETWEEN_LOOKS).await {
+                Ok(moved) => put_off += usize::from(moved),
+                Err(error) => tracing::error!(job.id = %job.id, error = %Chain(&error), "job.not_swept"),
+            }
+        }
+        put_off
+    }
+
     /// A job about which nothing can be done, now or later, must not keep the sweep from all the others: it is looked at
     /// again in a while, when somebody may have mended it.
     async fn set_aside(&self, job: &Job, error: &StoreError) -> Result<(), StoreError> {
         about(job).in_scope(|| tracing::error!(error = %Chain(error), "job.not_swept"));
-        match self.postpone(job, self.now + LONG_REST).await {
+        match self.postpone(job, self.now + LONGEST_BETWEEN_LOOKS).await {
             Err(error) if error.retryable() => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -349,16 +360,21 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Those of these jobs that have failed.
+    /// Those of these jobs that have failed. One that cannot be read may have: its letter stays.
     async fn failed_among(&self, ids: impl Iterator<Item = JobId>) -> Result<HashSet<JobId>, lambda_runtime::Error> {
         let mut looks = JoinSet::new();
         for id in ids {
             let store = Arc::clone(&self.sweeper.store);
-            looks.spawn(async move { store.find(id).await });
+            looks.spawn(async move { (id, store.find(id).await) });
         }
         let mut failed = HashSet::new();
         while let Some(found) = looks.join_next().await {
-            failed.extend(found??.filter(|job| job.status() == Status::Failed).map(|job| job.id));
+            let has_failed = match found? {
+                (_, Ok(job)) => job.filter(|job| job.status() == Status::Failed).map(|job| job.id),
+                (id, Err(StoreError::Unreadable(..) | StoreError::Newer(..))) => Some(id),
+                (_, Err(error)) => return Err(error.into()),
+            };
+            failed.extend(has_failed);
         }
         Ok(failed)
     }
@@ -366,12 +382,7 @@ impl Sweep<'_> {
 
 /// How long the job could have been started by now.
 fn waited(job: &Job, now: Timestamp) -> Duration {
-    match job.state {
-        State::Pending { not_before, .. } => now.since(not_before),
-        State::Processing { .. } | State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => {
-            Duration::ZERO
-        }
-    }
+    job.ready_since().map_or(Duration::ZERO, |since| now.since(since))
 }
 
 fn announcement(job: &Job) -> Message {

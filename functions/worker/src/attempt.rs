@@ -135,6 +135,9 @@ async fn claim_and_run(worker: &Worker, delivery: &Delivery, shift: Shift) -> Ve
             Verdict::Done
         }
         Err(error) => {
+            if let StoreError::Newer(_, format) = error {
+                return wait_for_newer_version(worker, delivery, format).await;
+            }
             tracing::error!(error = %Chain(&error), "job.not_claimed");
             put_back(worker, delivery).await
         }
@@ -158,10 +161,7 @@ async fn leave(worker: &Worker, delivery: &Delivery, shift: Shift, job: &Job, re
             let reason = format!("this version of Dray has no job type {}", job.job_type);
             hold_back(worker, delivery, job, reason).await
         }
-        Refusal::NewerFormat => {
-            tracing::warn!(format = job.format, known_format = FORMAT, "job.of_newer_version");
-            put_back(worker, delivery).await
-        }
+        Refusal::NewerFormat => wait_for_newer_version(worker, delivery, job.format).await,
         Refusal::TimeLeftTooShort if job.timeout + LEASE_MARGIN > shift.length => {
             let (timeout, length) = (job.timeout.as_secs(), shift.length.as_secs());
             let reason = format!("an attempt may take {timeout} s, and a worker has {length} s for everything");
@@ -223,7 +223,7 @@ async fn hold_back(worker: &Worker, delivery: &Delivery, job: &Job, reason: Stri
         },
     };
     if held_back.until() > now {
-        return put_back(worker, delivery).await;
+        return leave_to_sweeper_after_first(worker, delivery).await;
     }
     let error = held_back.error();
     let end = Change::EndHeldBack { now, error: error.clone(), tenant: job.tenant.clone() };
@@ -235,6 +235,20 @@ async fn hold_back(worker: &Worker, delivery: &Delivery, job: &Job, reason: Stri
         Ok(Changed::Refused(..) | Changed::Missing) => Verdict::Return,
         Err(error) => unwritten(&error),
     }
+}
+
+/// A newer build wrote the job, in this format. A worker of that build will understand it.
+async fn wait_for_newer_version(worker: &Worker, delivery: &Delivery, format: u32) -> Verdict {
+    if delivery.receives == 1 {
+        tracing::warn!(format, known_format = FORMAT, "job.of_newer_version");
+    }
+    leave_to_sweeper_after_first(worker, delivery).await
+}
+
+/// While a deployment replaces its functions one by one, another worker may take the message in a moment. After that the
+/// sweeper sends others, each later than the one before: a message that stays would only wear itself out.
+async fn leave_to_sweeper_after_first(worker: &Worker, delivery: &Delivery) -> Verdict {
+    if delivery.receives > 1 { Verdict::Done } else { put_back(worker, delivery).await }
 }
 
 /// Leaves the message alone for a while, for longer each time that it comes.

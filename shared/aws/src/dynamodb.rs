@@ -30,7 +30,10 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure a
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use shared::id::JobId;
 use shared::job::{Job, Status};
-use shared::ports::{Changed, Deleted, Inserted, InsertedWith, JobStore, ListQuery, OwnItem, Page, Source, StoreError};
+use shared::ports::{
+    Changed, Deleted, Inserted, InsertedWith, JobStore, ListQuery, Overdue, OwnItem, Page, Source, StoreError,
+    Unreadable,
+};
 use shared::time::Timestamp;
 use shared::transition::{Change, transition};
 
@@ -118,8 +121,12 @@ impl JobStore for DynamoStore {
         })
     }
 
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Overdue, StoreError> {
         self.find_overdue(now, limit).await
+    }
+
+    async fn put_off(&self, unreadable: Unreadable, due_at: Timestamp) -> Result<bool, StoreError> {
+        self.move_due(unreadable, due_at).await
     }
 
     async fn insert_all_if_absent(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>> {

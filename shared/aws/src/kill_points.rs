@@ -13,8 +13,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use shared::id::JobId;
 use shared::job::Job;
 use shared::ports::{
-    Changed, DeadLetter, DeadLetters, Deleted, Inserted, InsertedWith, JobQueue, JobStore, ListQuery, Message, OwnItem,
-    Page, QueueError, Receipt, StoreError,
+    Changed, DeadLetter, DeadLetters, Deleted, Inserted, InsertedWith, JobQueue, JobStore, ListQuery, Message, Overdue,
+    OwnItem, Page, QueueError, Receipt, StoreError, Unreadable,
 };
 use shared::time::Timestamp;
 use shared::transition::Change;
@@ -80,7 +80,11 @@ impl JobStore for Guarded<dyn JobStore> {
         answer
     }
 
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
+    async fn put_off(&self, unreadable: Unreadable, due_at: Timestamp) -> Result<bool, StoreError> {
+        self.inner.put_off(unreadable, due_at).await
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Overdue, StoreError> {
         self.points.pass("overdue.before");
         let answer = self.inner.overdue(now, limit).await;
         self.points.pass("overdue.after");

@@ -10,7 +10,8 @@ use super::locked;
 use crate::id::{JobId, Tenant};
 use crate::job::{Job, Status};
 use crate::ports::{
-    Changed, Cursor, Deleted, Inserted, InsertedWith, JobStore, Lane, ListQuery, OwnItem, Page, StoreError, Switch,
+    Changed, Cursor, Deleted, Inserted, InsertedWith, JobStore, Lane, ListQuery, Overdue, OwnItem, Page, StoreError,
+    Switch, Unreadable,
 };
 use crate::product::{Product, ProductId, Products};
 use crate::time::Timestamp;
@@ -63,11 +64,15 @@ impl JobStore for MemoryStore {
         }
     }
 
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Overdue, StoreError> {
         let jobs = locked(&self.jobs);
         let mut overdue: Vec<_> = jobs.values().filter(|job| job.due_at().is_some_and(|due| due < now)).collect();
         overdue.sort_by_key(|job| job.due_at());
-        Ok(overdue.into_iter().take(limit).cloned().collect())
+        Ok(Overdue { jobs: overdue.into_iter().take(limit).cloned().collect(), unreadable: vec![] })
+    }
+
+    async fn put_off(&self, _: Unreadable, _: Timestamp) -> Result<bool, StoreError> {
+        Ok(false) // there is none
     }
 
     async fn insert_all_if_absent(&self, jobs: &[Job]) -> Vec<Result<Inserted, StoreError>> {

@@ -20,11 +20,10 @@ invariants! {
         Set("SweeperFunction/Metadata/BuildProperties/Binary", "worker"),
         Set("ApiFunction/Metadata/BuildMethod", "makefile"),
     ];
-    the_functions_are_built_together_and_alone, "local/src/functions.rs",
-        "Another package's features would be built in: what only tests may ask for, for one.", [
-        Remove("WorkerFunction/Metadata/BuildProperties/Flags/8"),
-        Remove("SweeperFunction/Metadata/BuildProperties/Flags/7"),
-        Add("EventsFunction/Metadata/BuildProperties/Flags/-", "--all-features"),
+    each_function_is_built_in_its_own_folder, "functions/worker/Cargo.toml",
+        "Elsewhere Cargo unites the features of all packages, and deployed functions would have those of the tests.", [
+        Set("WorkerFunction/Properties/CodeUri", "."),
+        Set("ApiFunction/Properties/CodeUri", "functions/worker"),
     ];
     a_function_runs_on_the_machine_that_it_was_built_for, "docs/operating.md",
         "Lambda would not find the binary's instructions.", [
@@ -136,13 +135,12 @@ fn each_function_runs_its_own_binary_on_the_runtime_of_binaries(template: &Templ
     }
 }
 
-fn the_functions_are_built_together_and_alone(template: &Template) {
+fn each_function_is_built_in_its_own_folder(template: &Template) {
     let stack = template.stack();
-    let names = file("local/src/functions.rs");
     for (name, binary) in FUNCTIONS {
-        assert!(names.contains(&format!("\"{binary}\"")), "the local stack builds no {binary}");
-        let flags = FUNCTIONS.iter().flat_map(|(_, package)| ["--package", *package]).chain(["--bins"]);
-        assert_eq!(stack.resources[name]["Metadata"]["BuildProperties"]["Flags"], flags.collect::<Value>(), "{name}");
+        assert!(file(&format!("functions/{binary}/Cargo.toml")).contains(&format!("name = \"{binary}\"")), "{binary}");
+        let folder = format!("functions/{binary}");
+        assert_eq!(stack.resources[name]["Properties"]["Code"]["S3Key"], folder.as_str(), "{name}");
     }
 }
 

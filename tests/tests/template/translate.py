@@ -75,8 +75,8 @@ def translated(document):
     document = copy.deepcopy(document)
     for resource in document["Resources"].values():
         properties = resource.get("Properties", {})
-        if properties.get("CodeUri") == ".":
-            properties["CodeUri"] = "s3://code/function.zip"  # as `sam package` leaves it
+        if "CodeUri" in properties:
+            properties["CodeUri"] = f"s3://code/{properties['CodeUri']}"  # as `sam package` leaves it
     try:
         return {"translated": transform(document, {}, NoManagedPolicies())}
     except InvalidDocumentException as error:

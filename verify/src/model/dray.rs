@@ -373,11 +373,14 @@ impl Dray {
             | Refusal::Leased(_) => self.done(),
             Refusal::AttemptsUsedUp => Worker::Ending { cancelled: false },
             Refusal::CancelRequested => Worker::Ending { cancelled: true },
-            // No job here expires.
-            Refusal::UnknownType | Refusal::NewerFormat => Worker::Idle,
-            Refusal::Expired | Refusal::AlreadyApplied | Refusal::Fenced | Refusal::HistoryFull | Refusal::MovedOn => {
-                Worker::Idle
-            }
+            // All jobs here are of a type and a format that every worker knows, and no job expires.
+            Refusal::UnknownType
+            | Refusal::NewerFormat
+            | Refusal::Expired
+            | Refusal::AlreadyApplied
+            | Refusal::Fenced
+            | Refusal::HistoryFull
+            | Refusal::MovedOn => Worker::Idle,
         }
     }
 

@@ -16,7 +16,7 @@ use shared::job::Job;
 use shared::memory::{MemoryQueue, MemoryStore};
 use shared::ports::{
     Changed, Clock, DeadLetter, DeadLetters, Deleted, Entropy, Inserted, InsertedWith, JobQueue, JobStore, ListQuery,
-    Message, OwnItem, Page, QueueError, Receipt, StoreError,
+    Message, Overdue, OwnItem, Page, QueueError, Receipt, StoreError, Unreadable,
 };
 use shared::time::Timestamp;
 use shared::transition::Change;
@@ -292,15 +292,19 @@ impl JobStore for Process {
         Ok(changed)
     }
 
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
+    async fn put_off(&self, unreadable: Unreadable, due_at: Timestamp) -> Result<bool, StoreError> {
+        self.cosmos.store.put_off(unreadable, due_at).await
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Overdue, StoreError> {
         self.moment().await;
-        let mut jobs = self.cosmos.store.overdue(now, usize::MAX).await?;
+        let mut jobs = self.cosmos.store.overdue(now, usize::MAX).await?.jobs;
         if self.cosmos.strikes(Fault::IndexLag) {
             let seen_at = self.cosmos.now() - Duration::from_millis(self.cosmos.below(10_001));
             jobs = self.cosmos.overdue_as_seen_at(seen_at, now, jobs);
         }
         jobs.truncate(limit);
-        Ok(jobs)
+        Ok(Overdue { jobs, unreadable: vec![] })
     }
 
     /// One after the other: to this store a batch is no more than its jobs.

@@ -7,8 +7,7 @@ use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use shared::chain::Chain;
 use shared::id::JobId;
 use shared::job::Job;
-use shared::ports::{Cursor, Lane, ListQuery, Page, StoreError};
-use shared::sweep::LONGEST_BETWEEN_LOOKS;
+use shared::ports::{Cursor, Lane, ListQuery, Overdue, Page, StoreError, Unreadable};
 use shared::time::Timestamp;
 
 use super::attributes::{Attributes, number, text, text_in};
@@ -32,7 +31,7 @@ struct ListedKey {
 
 impl DynamoStore {
     /// [`shared::ports::JobStore::overdue`].
-    pub(super) async fn find_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
+    pub(super) async fn find_overdue(&self, now: Timestamp, limit: usize) -> Result<Overdue, StoreError> {
         let queries = (0..DUE_SHARDS).map(|shard| {
             let query = KeyQuery::of("due").only("due_shard", "=", text(shard.to_string()));
             query.only("due_at", "<", number(&now.as_millis()))
@@ -42,13 +41,12 @@ impl DynamoStore {
         keys.truncate(limit);
         // One that the table has no time for now stays overdue.
         let Found { mut jobs, unreadable, left_out: _ } = self.find_all(keys.iter().map(|key| key.id)).await?;
-        for key in keys.iter().filter(|key| unreadable.contains(&key.id.to_string())) {
-            self.move_due(key, now + LONGEST_BETWEEN_LOOKS).await?;
-        }
+        let unreadable = keys.iter().filter(|key| unreadable.contains(&key.id.to_string()));
+        let unreadable = unreadable.map(|DueKey { id, due_at }| Unreadable { id: *id, due_at: *due_at }).collect();
         // The index lags behind the table: what has moved on since is left out.
         jobs.retain(|job| job.due_at().is_some_and(|due_at| due_at < now));
         jobs.sort_by_key(Job::due_at);
-        Ok(jobs)
+        Ok(Overdue { jobs, unreadable })
     }
 
     /// [`shared::ports::JobStore::list`].
@@ -98,16 +96,16 @@ impl DynamoStore {
         Ok(found)
     }
 
-    /// Moves the due of a job that cannot be read, unless it has moved.
-    async fn move_due(&self, key: &DueKey, due_at: Timestamp) -> Result<(), StoreError> {
-        let update = self.client.update_item().table_name(&self.table).key("id", text(key.id.to_string()));
+    /// [`shared::ports::JobStore::put_off`].
+    pub(super) async fn move_due(&self, seen: Unreadable, due_at: Timestamp) -> Result<bool, StoreError> {
+        let update = self.client.update_item().table_name(&self.table).key("id", text(seen.id.to_string()));
         let update = update.update_expression("SET due_at = :due_at").condition_expression("due_at = :seen");
         let update = update.expression_attribute_values(":due_at", number(&due_at.as_millis()));
-        let update = update.expression_attribute_values(":seen", number(&key.due_at.as_millis()));
+        let update = update.expression_attribute_values(":seen", number(&seen.due_at.as_millis()));
         match update.send().await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
                 Some(_) | None => Err(no_answer(error)),
             },
         }

@@ -105,11 +105,13 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
         Change::Report { fence, progress } => Update::default().held_by(fence)?.set("progress", progress)?,
         Change::HoldBack { now, reason } => Update::default()
             .startable_at(*now)?
-            .only_if("attribute_not_exists(#held_back)")
+            .only_if("#status <> :pending OR #not_before <= :now")
+            .only_if("attribute_not_exists(#held_back) OR #held_back.#since < #started_at")
             .set("held_back", HeldBack { reason: reason.clone(), since: *now })?,
         Change::EndHeldBack { now, error, tenant } => Update::default()
             .startable_at(*now)?
             .only_if("#held_back.#since <= :latest_since")
+            .only_if("attribute_not_exists(#started_at) OR #started_at <= #held_back.#since")
             .value(":latest_since", *now - HeldBack::LONGEST)?
             .remove("step")
             .fails(id, *now, error, tenant)?,
@@ -259,7 +261,8 @@ impl Update {
 
     fn ends(self, now: Timestamp, status: Status) -> Result<Self, StoreError> {
         let update = self.set("status", status)?.set("finished_at", now)?.set("ttl", (now + KEEP_ENDED).as_secs())?;
-        Ok(update.remove("due_shard").remove("due_at").remove("lease_until").remove("cancel_requested"))
+        let update = update.remove("due_shard").remove("due_at").remove("lease_until");
+        Ok(update.remove("cancel_requested").remove("held_back"))
     }
 
     fn fails(self, id: JobId, now: Timestamp, error: &str, tenant: &Tenant) -> Result<Self, StoreError> {
