@@ -10,6 +10,7 @@ A script and no parameter of the template, since SAM takes neither a condition n
 """
 
 import pathlib
+import re
 import sys
 
 TEMPLATE = pathlib.Path(__file__).parents[1] / "template.yaml"
@@ -110,9 +111,8 @@ def canary(template):
     # Whatever calls the API's function calls the alias; events of the others SAM sends there by itself.
     template = replaced(template, "IntegrationUri: !GetAtt ApiFunction.Arn\n", "IntegrationUri: !Ref ApiFunction.Alias\n")
     template = replaced(template, "FunctionName: !Ref ApiFunction\n", "FunctionName: !Ref ApiFunction.Alias\n")
-    # The API follows when the others' rollouts are over, and not only begun.
-    order = "DependsOn: [WorkerFunction, SweeperFunction, EventsFunction]"
-    return replaced(template, order, order.replace("Function", "FunctionAliaslive"))
+    # A function follows when the rollouts of those before it are over, and not only begun.
+    return re.sub(r"(?m)^    DependsOn: .*", lambda line: re.sub(r"Function\b", "FunctionAliaslive", line[0]), template)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,25 @@ invariants! {
         Set("ApiServerErrors/Properties/TreatMissingData", "missing"),
         Remove("WorkerErrors/Properties/TreatMissingData"),
     ];
+    each_alarm_looks_for_as_long_and_as_often_as_the_manual_says, "docs/operating.md",
+        "A moment's trouble would wake somebody, or an outage of hours nobody.", [
+        Set("OldestMessageTooOld/Properties/Period", "60"),
+        Set("OldestMessageTooOld/Properties/EvaluationPeriods", "12"),
+        Set("EventsBehind/Properties/Period", "3600"),
+        Set("EventsBehind/Properties/EvaluationPeriods", "1"),
+        Add("EventsBehind/Properties/DatapointsToAlarm", "1"),
+        Set("EventsFailed/Properties/Period", "3600"),
+        Set("EventsFailed/Properties/EvaluationPeriods", "3"),
+        Set("ApiServerErrors/Properties/Period", "60"),
+        Set("ApiServerErrors/Properties/EvaluationPeriods", "2"),
+        Set("WorkerThrottles/Properties/Period", "60"),
+        Set("WorkerThrottles/Properties/EvaluationPeriods", "12"),
+        Remove("WorkerThrottles/Properties/DatapointsToAlarm"),
+        Set("DeadLetterQueueNotEmpty/Properties/EvaluationPeriods", "12"),
+        Set("WorkerErrors/Properties/Period", "60"),
+        Set("Mappings/Worker/300/ErrorPeriods", "12"),
+        Set("SweeperNotRun/Properties/EvaluationPeriods", "10"),
+    ];
     a_sweep_that_is_missing_is_noticed_after_five, "docs/operating.md",
         "One late sweep would wake somebody, or none for an hour nobody.", [
         Set("SweeperNotRun/Properties/Period", "300"),
@@ -219,6 +238,41 @@ fn an_alarm_takes_no_figures_for_what_they_mean(template: &Template) {
         };
         assert_eq!(alarm["TreatMissingData"], meaning, "{name}");
     }
+}
+
+/// Each alarm: what the manual says of when it goes off; the seconds of a period, and how many of how many periods count.
+const LOOKS: [(&str, &str, [u64; 3]); 8] = [
+    ("ApiServerErrors", "within five minutes", [300, 1, 1]),
+    ("DeadLetterQueueNotEmpty", "within the last 15 minutes", [300, 1, 3]),
+    ("EventsBehind", "for 10 minutes", [300, 2, 2]),
+    ("EventsFailed", "a message is in the queue", [300, 1, 1]),
+    ("OldestMessageTooOld", "for 10 minutes", [300, 2, 2]),
+    ("SweeperNotRun", "in each of five minutes in a row", [60, 5, 5]),
+    ("WorkerErrors", "in two of the last three times five minutes; with", [300, 2, 3]),
+    ("WorkerThrottles", "in two of the last three times five minutes", [300, 2, 3]),
+];
+
+/// The seconds of an alarm's period, and how many of how many periods count.
+fn looks(alarm: &Value) -> [u64; 3] {
+    let [period, of] = ["Period", "EvaluationPeriods"].map(|property| number(&alarm[property]));
+    let needed = &alarm["DatapointsToAlarm"];
+    [period, if needed.is_null() { of } else { number(needed) }, of]
+}
+
+fn each_alarm_looks_for_as_long_and_as_often_as_the_manual_says(template: &Template) {
+    let (stack, manual) = (template.stack(), file("docs/operating.md"));
+    for (name, words, expected) in LOOKS {
+        assert_eq!(looks(stack.properties(name)), expected, "{name}");
+        let (_, section) = manual.split_once(&format!("\n### {name}\n")).expect(name);
+        let line = section.lines().find(|line| line.starts_with("| goes off when |")).expect(name);
+        assert!(line.contains(words), "{name}: {line}");
+    }
+    let stacks = template.with_each_worker_timeout();
+    let periods = stacks.iter().map(|(_, stack)| looks(stack.properties("WorkerErrors"))[2]);
+    let periods: Vec<_> = periods.collect();
+    let [_, at_300, at_900] = periods.as_slice() else { panic!("{periods:?}") };
+    let words = format!("with a `WorkerTimeout` of 300 or 900, of the last {at_300} or {at_900} |");
+    assert!(manual.contains(&words), "docs/operating.md does not say: {words}");
 }
 
 fn a_sweep_that_is_missing_is_noticed_after_five(template: &Template) {

@@ -1,6 +1,6 @@
 //! The functions themselves, what starts the sweeper, and the names of everything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use shared::submission::{LONGEST_TIMEOUT_SECONDS, Limits};
@@ -10,7 +10,7 @@ use shared_aws::settings::limits;
 
 use crate::invariant::Mutation::{Add, Remove, Set};
 use crate::invariant::invariants;
-use crate::stack::{Template, constant, file, number, plain, quoted_after, text, texts};
+use crate::stack::{Stack, Template, constant, fields, file, number, plain, quoted_after, text, texts};
 
 invariants! {
     each_function_runs_its_own_binary_on_the_runtime_of_binaries, "local/src/functions.rs",
@@ -21,7 +21,9 @@ invariants! {
         Set("ApiFunction/Metadata/BuildMethod", "makefile"),
     ];
     each_function_is_built_in_its_own_folder, "functions/worker/Cargo.toml",
-        "Elsewhere Cargo unites the features of all packages, and deployed functions would have those of the tests.", [
+        "Elsewhere Cargo unites the features of all packages, and deployed functions would have those of the tests; \
+         and SAM reads nothing of how to build but the binary's name.", [
+        Add("WorkerFunction/Metadata/BuildProperties/Flags", "[--package, worker]"),
         Set("WorkerFunction/Properties/CodeUri", "."),
         Set("ApiFunction/Properties/CodeUri", "functions/worker"),
     ];
@@ -79,6 +81,19 @@ invariants! {
         "A new API would accept jobs that the old worker does not know.", [
         Remove("ApiFunction/DependsOn"),
         Remove("ApiFunction/DependsOn/0"),
+    ];
+    what_hears_of_jobs_is_updated_before_what_works_on_them, "docs/upgrading.md",
+        "The old events function would hold back what a newer worker or sweeper did, and pass it over at last.", [
+        Remove("WorkerFunction/DependsOn"),
+        Remove("SweeperFunction/DependsOn"),
+        Set("SweeperFunction/DependsOn", "WorkerFunction"),
+    ];
+    nothing_waits_for_what_waits_for_it, "template.yaml",
+        "CloudFormation would refuse the template.", [
+        Set("DeadLetterQueue/Properties/RedriveAllowPolicy/sourceQueueArns/0", "!GetAtt JobsQueue.Arn"),
+        Add("EventsFunction/DependsOn", "ApiFunction"),
+        Add("HttpApi/DependsOn", "HttpApiRoute"),
+        Add("WorkerRole/DependsOn", "WorkerRoles"),
     ];
     no_function_reserves_executions, "docs/operating.md",
         "An account limited to ten executions cannot reserve any, and the stack could not be made.", [
@@ -140,7 +155,9 @@ fn each_function_is_built_in_its_own_folder(template: &Template) {
     for (name, binary) in FUNCTIONS {
         assert!(file(&format!("functions/{binary}/Cargo.toml")).contains(&format!("name = \"{binary}\"")), "{binary}");
         let folder = format!("functions/{binary}");
-        assert_eq!(stack.resources[name]["Properties"]["Code"]["S3Key"], folder.as_str(), "{name}");
+        assert_eq!(stack.properties(name)["Code"]["S3Key"], folder.as_str(), "{name}");
+        // https://github.com/aws/aws-sam-cli/blob/develop/samcli/lib/build/app_builder.py, for rust
+        assert_eq!(stack.resources[name]["Metadata"]["BuildProperties"], json!({ "Binary": binary }), "{name}");
     }
 }
 
@@ -226,9 +243,44 @@ fn the_sweeper_has_time_for_its_messages(template: &Template) {
 
 fn the_api_is_updated_after_all_that_works_on_what_it_accepts(template: &Template) {
     let stack = template.stack();
-    let before: BTreeSet<_> = texts(&stack.resources["ApiFunction"]["DependsOn"]).into_iter().collect();
     let others: BTreeSet<_> = FUNCTIONS.iter().map(|(name, _)| *name).filter(|name| *name != "ApiFunction").collect();
-    assert_eq!(before, others);
+    assert_eq!(updated_before("ApiFunction", &stack), others);
+}
+
+fn what_hears_of_jobs_is_updated_before_what_works_on_them(template: &Template) {
+    let stack = template.stack();
+    for name in ["WorkerFunction", "SweeperFunction"] {
+        assert_eq!(updated_before(name, &stack), BTreeSet::from(["EventsFunction"]), "{name}");
+    }
+}
+
+/// The functions that are updated before this one, by alias or not.
+fn updated_before<'s>(function: &str, stack: &'s Stack) -> BTreeSet<&'s str> {
+    let before = texts(&stack.resources[function]["DependsOn"]).into_iter();
+    before.map(|name| name.trim_end_matches("Aliaslive")).collect()
+}
+
+fn nothing_waits_for_what_waits_for_it(template: &Template) {
+    let stack = template.stack();
+    let mut waiting: BTreeMap<_, _> =
+        fields(&stack.resources).map(|(name, resource)| (name.as_str(), waits_for(resource))).collect();
+    while !waiting.is_empty() {
+        let is_over = |name: &String| stack.resources.get(name).is_some() && !waiting.contains_key(name.as_str());
+        let ready = waiting.iter().filter(|(_, others)| others.iter().all(is_over)).map(|(name, _)| *name);
+        let ready: Vec<_> = ready.collect();
+        assert!(!ready.is_empty(), "none of these can be the next to be made: {waiting:?}");
+        waiting.retain(|name, _| !ready.contains(name));
+    }
+}
+
+/// The resources that this one names: in what it is, or as those that it is made after.
+fn waits_for(resource: &Value) -> BTreeSet<String> {
+    let made_after = &resource["DependsOn"];
+    let made_after = if made_after.is_null() { vec![] } else { texts(made_after) };
+    let all = resource.to_string();
+    let named = all.split("${").skip(1).filter_map(|rest| rest.split(['.', '}']).next());
+    let named = named.filter(|name| !name.starts_with("AWS::"));
+    named.chain(made_after).map(str::to_owned).collect()
 }
 
 fn no_function_reserves_executions(template: &Template) {

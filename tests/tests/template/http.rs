@@ -57,6 +57,11 @@ invariants! {
         Remove("HttpApiIntegration/Properties/PayloadFormatVersion"),
         Set("HttpApi/Properties/ProtocolType", "WEBSOCKET"),
     ];
+    the_function_may_be_called_before_it_is_called, "docs/canary.py",
+        "On the way to the alias, and back, the gateway would answer 500 until the permission is there.", [
+        Remove("HttpApiIntegration/DependsOn"),
+        Set("HttpApiIntegration/DependsOn", "ApiFunction"),
+    ];
     this_api_and_no_other_may_call_the_function, "docs/access.md",
         "The gateway would answer 500; or an API of anybody's in the account could say who its caller is.", [
         Remove("HttpApiPermission"),
@@ -75,15 +80,28 @@ invariants! {
         "Whoever floods /health would hold up everybody; or the stack could not be made before its routes.", [
         Remove("HttpApiStage/Properties/RouteSettings/GET ~1health"),
         Set("HttpApiStage/Properties/RouteSettings/GET ~1docs/ThrottlingRateLimit", "1000"),
+        Set("HttpApiStage/Properties/RouteSettings/GET ~1docs/ThrottlingRateLimit", "30"),
+        Set("HttpApiStage/Properties/RouteSettings/GET ~1health/ThrottlingBurstLimit", "2000"),
+        Remove("HttpApiStage/Properties/RouteSettings/GET ~1openapi.json/ThrottlingBurstLimit"),
         Remove("HttpApiStage/DependsOn/1"),
+        Remove("HttpApiStage/DependsOn"),
     ];
     a_line_of_the_access_log_is_json_of_the_gateways_own_values, "docs/logs.md",
         "No query could read it.", [
         Swap("HttpApiStage/Properties/AccessLogSettings", "$context.path", "$path"),
+        Swap("HttpApiStage/Properties/AccessLogSettings", "$context.responseLatency", "$context.latency"),
         Swap("HttpApiStage/Properties/AccessLogSettings", "\\\"bytes\\\":", "\\\"bytes\\\" "),
         Swap("HttpApiStage/Properties/AccessLogSettings", "AccessLogs", "ApiLogs"),
         Remove("AccessLogs/Condition"),
         Set("Conditions/LogsAccess", "!Equals [!Ref AccessLog, 'off']"),
+    ];
+    the_access_log_is_where_the_manual_says_has_the_fields_that_it_says_and_ends, "docs/logs.md",
+        "Whoever looks for who was refused would find nothing; or addresses of persons would be kept for ever.", [
+        Set("AccessLogs/Properties/LogGroupName", "!Sub \"/dray/${AWS::StackName}/access\""),
+        Set("AccessLogs/Properties/RetentionInDays", "7"),
+        Remove("AccessLogs/Properties/RetentionInDays"),
+        Swap("HttpApiStage/Properties/AccessLogSettings", "\\\"ip\\\":", "\\\"address\\\":"),
+        Swap("HttpApiStage/Properties/AccessLogSettings", "\\\"route\\\":\\\"$context.routeKey\\\",", ""),
     ];
     no_page_of_another_site_reads_answers, "docs/access.md",
         "Whoever has the API open in a browser would lend their rights to every site.", [
@@ -169,6 +187,13 @@ fn requests_have_the_form_that_the_function_reads(template: &Template) {
     assert_eq!(stack.properties("HttpApi")["ProtocolType"], "HTTP");
 }
 
+fn the_function_may_be_called_before_it_is_called(template: &Template) {
+    let stack = template.stack();
+    assert_eq!(stack.resources["HttpApiIntegration"]["DependsOn"], "HttpApiPermission");
+    let called = text(&stack.properties("HttpApiIntegration")["IntegrationUri"]).replace(".Arn}", "}");
+    assert_eq!(called, text(&stack.properties("HttpApiPermission")["FunctionName"]), "both by alias, or neither");
+}
+
 fn this_api_and_no_other_may_call_the_function(template: &Template) {
     let stack = template.stack();
     let permissions = stack.all("AWS::Lambda::Permission");
@@ -193,29 +218,80 @@ fn what_is_open_to_everybody_uses_up_no_request_of_those_who_may_call(template: 
     let stack = template.stack();
     let stage = stack.properties("HttpApiStage");
     let all = number(&stage["DefaultRouteSettings"]["ThrottlingRateLimit"]);
+    let (access, operating) = (file("docs/access.md"), file("docs/operating.md"));
     let there_before = texts(&stack.resources["HttpApiStage"]["DependsOn"]);
     for (name, route) in stack.all("AWS::ApiGatewayV2::Route") {
         let key = text(&route["RouteKey"]);
         if key != "$default" {
-            assert!(number(&stage["RouteSettings"][key]["ThrottlingRateLimit"]) < all / 10, "{key}");
+            let settings = &stage["RouteSettings"][key];
+            let [rate, burst] = ["ThrottlingRateLimit", "ThrottlingBurstLimit"].map(|name| number(&settings[name]));
+            assert!(rate < all / 10, "{key}");
+            assert_eq!(burst, 2 * rate, "{key}");
+            assert!(access.contains(&format!("; {rate} for each of the routes that are open")), "{key}: {rate}");
+            assert!(operating.contains(&format!("| open routes {rate} requests a second, all ")), "{key}: {rate}");
             assert!(there_before.contains(&name), "{name}: API Gateway knows no such route yet");
         }
     }
 }
 
+/// What API Gateway can say of a request to an HTTP API, as far as it is of use.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html>
+const GATEWAY_VALUES: [&str; 24] = [
+    "authorizer.claims.sub",
+    "authorizer.error",
+    "domainName",
+    "error.message",
+    "error.responseType",
+    "extendedRequestId",
+    "httpMethod",
+    "identity.sourceIp",
+    "identity.userAgent",
+    "identity.userArn",
+    "integration.error",
+    "integration.latency",
+    "integration.status",
+    "integrationErrorMessage",
+    "integrationLatency",
+    "integrationStatus",
+    "path",
+    "protocol",
+    "requestId",
+    "requestTimeEpoch",
+    "responseLatency",
+    "responseLength",
+    "routeKey",
+    "status",
+];
+
 fn a_line_of_the_access_log_is_json_of_the_gateways_own_values(template: &Template) {
     let stack = template.stack();
     let settings = &stack.properties("HttpApiStage")["AccessLogSettings"];
     assert_eq!(settings["DestinationArn"], "${AccessLogs.Arn}");
-    assert!(!stack.properties("AccessLogs")["RetentionInDays"].is_null());
     let line: Value = serde_json::from_str(text(&settings["Format"])).expect("JSON");
     for (name, value) in fields(&line) {
-        assert!(text(value).starts_with("$context."), "{name}");
+        let value = text(value).strip_prefix("$context.").unwrap_or_else(|| panic!("{name} is always {value}"));
+        assert!(GATEWAY_VALUES.contains(&value), "{name} is always -: the gateway has no {value}");
     }
     assert_eq!(line["request_id"], "$context.requestId", "what a line is found by");
     let without = template.with(&[("AccessLog", "off")]);
     assert!(without.properties("AccessLogs").is_null());
     assert!(without.properties("HttpApiStage")["AccessLogSettings"].is_null());
+}
+
+fn the_access_log_is_where_the_manual_says_has_the_fields_that_it_says_and_ends(template: &Template) {
+    let stack = template.with(&[("LogRetentionDays", "30")]);
+    let group = stack.properties("AccessLogs");
+    assert_eq!(number(&group["RetentionInDays"]), 30);
+    let manual = file("docs/logs.md");
+    let (_, section) = manual.split_once("\n## The access log\n").expect("a section of its own");
+    let section = section.split("\n## ").next().expect("its text");
+    let place = text(&group["LogGroupName"]).replace("${AWS::StackName}", "<stack>");
+    assert!(section.contains(&format!("`{place}`")), "docs/logs.md does not say: {place}");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let described: BTreeSet<_> = rows.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect();
+    let format = text(&stack.properties("HttpApiStage")["AccessLogSettings"]["Format"]);
+    let line: Value = serde_json::from_str(format).expect("JSON");
+    assert_eq!(fields(&line).map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>(), described);
 }
 
 fn no_page_of_another_site_reads_answers(template: &Template) {

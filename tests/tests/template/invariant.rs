@@ -1,5 +1,7 @@
 //! What an invariant is, and a mutation that shows that it is held.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use crate::stack::Template;
@@ -43,6 +45,25 @@ impl Mutation {
             }
         }
     }
+}
+
+/// As the manual lists it: what is taken away, added, set, or put in the place of what.
+impl fmt::Display for Mutation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set(path, value) => write!(f, "{} = {value}", short(path)),
+            Self::Add(path, value) => write!(f, "+{} = {value}", short(path)),
+            Self::Remove(path) => write!(f, "−{}", short(path)),
+            Self::Swap(path, from, to) => {
+                write!(f, "{}: {} → {}", short(path), from.replace('\\', ""), to.replace('\\', ""))
+            }
+        }
+    }
+}
+
+/// The path without what stands in each.
+fn short(path: &str) -> String {
+    path.replace("/Properties/", "/").replace("/Policies/0/PolicyDocument/", "/").replace("~1", "/")
 }
 
 const SECTIONS: [&str; 7] = ["Parameters", "Mappings", "Rules", "Conditions", "Globals", "Resources", "Outputs"];

@@ -4,6 +4,7 @@
 //! manual lists them all.
 
 mod alarms;
+mod canary;
 mod dashboard;
 mod functions;
 mod http;
@@ -17,6 +18,7 @@ mod storage;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -26,8 +28,11 @@ use tokio::sync::OnceCell;
 use crate::invariant::{Invariant, Mutation};
 use crate::stack::{Template, file};
 
-/// All of them, by subject.
-const SUBJECTS: [(&str, &[Invariant]); 8] = [
+/// What invariants are about, and those.
+type Subject = (&'static str, &'static [Invariant]);
+
+/// Those of the template, by subject.
+const SUBJECTS: [Subject; 8] = [
     ("Table and bucket", storage::ALL),
     ("Queues and streams", queues::ALL),
     ("Functions", functions::ALL),
@@ -38,34 +43,49 @@ const SUBJECTS: [(&str, &[Invariant]); 8] = [
     ("Dashboard and queries", dashboard::ALL),
 ];
 
-fn invariants() -> impl Iterator<Item = &'static Invariant> {
-    SUBJECTS.iter().flat_map(|(_, invariants)| invariants.iter())
+/// Those of its variant that deploys by alias alone.
+const BY_ALIAS: Subject = ("Deploying by alias", canary::ALL);
+
+fn all_subjects() -> impl Iterator<Item = Subject> {
+    SUBJECTS.into_iter().chain([BY_ALIAS])
 }
 
-fn mutations() -> impl Iterator<Item = (&'static Invariant, &'static Mutation)> {
-    invariants().flat_map(|invariant| invariant.mutations.iter().map(move |mutation| (invariant, mutation)))
+fn invariants_of(subjects: impl IntoIterator<Item = Subject>) -> impl Iterator<Item = &'static Invariant> {
+    subjects.into_iter().flat_map(|(_, invariants)| invariants.iter())
 }
 
-/// The template of this repository as SAM translates it, and each mutant; the error is why SAM does not.
+fn mutations_of(
+    subjects: impl IntoIterator<Item = Subject>,
+) -> impl Iterator<Item = (&'static Invariant, &'static Mutation)> {
+    invariants_of(subjects).flat_map(|invariant| invariant.mutations.iter().map(move |mutation| (invariant, mutation)))
+}
+
+/// A template as SAM translates it, and what it translates each mutant to, or why it does not.
 struct Translated {
     template: Template,
-    mutants: Vec<Result<Template, String>>,
+    mutants: Vec<(&'static Invariant, &'static Mutation, Result<Template, String>)>,
 }
 
-/// All in one process, the first time that somebody asks.
-async fn translated() -> &'static Translated {
-    static TRANSLATED: OnceCell<Translated> = OnceCell::const_new();
-    TRANSLATED.get_or_init(translate).await
+/// The template of this repository, and its variant that deploys by alias; the first time that somebody asks.
+async fn translated() -> &'static [Translated; 2] {
+    static TRANSLATED: OnceCell<[Translated; 2]> = OnceCell::const_new();
+    let both = || async {
+        // SAM's translator comes with the local AWS, which deploys the same template by it.
+        let packages = local::engine::install(&target_dir(), &|_| ()).await.expect("installed");
+        let template = translate(&packages, &file("template.yaml"), &SUBJECTS);
+        [template, translate(&packages, &canary::by_alias(), &[BY_ALIAS])]
+    };
+    TRANSLATED.get_or_init(both).await
 }
 
-async fn translate() -> Translated {
-    // SAM's translator comes with the local AWS, which deploys the same template by it.
-    let packages = local::engine::install(&target_dir(), &|_| ()).await.expect("installed");
+/// All in one process.
+fn translate(packages: &Path, template: &str, subjects: &[Subject]) -> Translated {
+    let mutations: Vec<_> = mutations_of(subjects.iter().copied()).collect();
     let mut python = Command::new("python3");
     python.args(["-c", include_str!("translate.py")]).env("PYTHONPATH", packages);
     let mut python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 starts");
-    let edits: Vec<_> = mutations().map(|(_, mutation)| mutation.as_edit()).collect();
-    let asked = json!({ "template": file("template.yaml"), "mutants": edits });
+    let edits: Vec<_> = mutations.iter().map(|(_, mutation)| mutation.as_edit()).collect();
+    let asked = json!({ "template": template, "mutants": edits });
     python.stdin.take().expect("piped").write_all(asked.to_string().as_bytes()).expect("it reads all");
     let output = python.wait_with_output().expect("it ends");
     assert!(output.status.success(), "a mutation does not fit the template, or SAM's translator has changed");
@@ -75,7 +95,9 @@ async fn translate() -> Translated {
         translated => Ok(Template(translated)),
     });
     let template = answers.next().expect("the template").unwrap_or_else(|error| panic!("SAM refuses it: {error}"));
-    Translated { template, mutants: answers.collect() }
+    let mutants: Vec<_> = mutations.into_iter().zip(answers).map(|((of, mutation), one)| (of, mutation, one)).collect();
+    assert_eq!(mutants.len(), edits.len());
+    Translated { template, mutants }
 }
 
 /// What is wrong with the template by this invariant; `None` if it holds.
@@ -88,18 +110,33 @@ fn violation(invariant: &Invariant, template: &Template) -> Option<String> {
 
 #[tokio::test]
 async fn the_template_fits_the_code_the_manual_and_aws() {
-    let template = &translated().await.template;
-    let violations: Vec<_> =
-        invariants().filter_map(|one| Some(format!("{}: {}", one.name, violation(one, template)?))).collect();
+    let [Translated { template, .. }, _] = translated().await;
+    let violations =
+        invariants_of(SUBJECTS).filter_map(|one| Some(format!("{}: {}", one.name, violation(one, template)?)));
+    let violations: Vec<_> = violations.collect();
     assert!(violations.is_empty(), "{}", violations.join("\n\n"));
 }
 
 #[tokio::test]
+async fn so_does_the_variant_that_deploys_by_alias_but_for_what_is_named() {
+    let [_, Translated { template, .. }] = translated().await;
+    let mut excepted: BTreeSet<_> = canary::EXCEPTIONS.iter().map(|(name, _)| *name).collect();
+    let mut wrong = vec![];
+    for one in invariants_of(all_subjects()) {
+        match (violation(one, template), excepted.remove(one.name)) {
+            (Some(violation), false) => wrong.push(format!("{}: {violation}", one.name)),
+            (None, true) => wrong.push(format!("{} holds, and is no exception", one.name)),
+            (Some(_), true) | (None, false) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(excepted.is_empty(), "no such invariants: {excepted:?}");
+}
+
+#[tokio::test]
 async fn every_fault_is_found_by_the_invariant_that_it_is_listed_with() {
-    let translated = translated().await;
-    assert_eq!(translated.mutants.len(), mutations().count());
     let mut unseen = vec![];
-    for ((invariant, mutation), mutant) in mutations().zip(&translated.mutants) {
+    for (invariant, mutation, mutant) in translated().await.iter().flat_map(|one| &one.mutants) {
         let edit = mutation.as_edit();
         match mutant {
             Err(refused) => unseen.push(format!("SAM refuses {edit}: {refused}")),
@@ -114,12 +151,15 @@ async fn every_fault_is_found_by_the_invariant_that_it_is_listed_with() {
 
 #[test]
 fn there_are_many_invariants_each_with_faults_of_its_own() {
-    let names: BTreeSet<_> = invariants().map(|invariant| invariant.name).collect();
-    assert_eq!(names.len(), invariants().count(), "two have one name");
+    let names: BTreeSet<_> = invariants_of(all_subjects()).map(|invariant| invariant.name).collect();
+    assert_eq!(names.len(), invariants_of(all_subjects()).count(), "two have one name");
     assert!(names.len() >= 40, "{}", names.len());
-    let edits: BTreeSet<_> = mutations().map(|(_, mutation)| mutation.as_edit().to_string()).collect();
-    assert_eq!(edits.len(), mutations().count(), "a fault stands with two invariants");
-    for invariant in invariants() {
+    for subjects in [SUBJECTS.as_slice(), &[BY_ALIAS]] {
+        let edits = mutations_of(subjects.iter().copied()).map(|(_, mutation)| mutation.as_edit().to_string());
+        let edits: Vec<_> = edits.collect();
+        assert_eq!(edits.iter().collect::<BTreeSet<_>>().len(), edits.len(), "a fault stands with two invariants");
+    }
+    for invariant in invariants_of(all_subjects()) {
         assert!(!invariant.mutations.is_empty(), "{}: nobody knows whether it finds anything", invariant.name);
         assert!(!file(invariant.other_side).is_empty(), "{}", invariant.name);
     }
@@ -131,18 +171,46 @@ fn the_manual_lists_every_invariant() {
     let page = file("docs/template.md");
     let (before, _) = page.split_once("\n## Table and bucket\n").expect("the first subject");
     let mut written = before.to_owned();
-    for (subject, invariants) in SUBJECTS {
-        written.extend(["\n## ", subject, "\n\n| invariant | why | the other side |\n|---|---|---|\n"]);
-        for Invariant { name, why, other_side, .. } in invariants {
+    for (subject, invariants) in all_subjects() {
+        written.extend([
+            "\n## ",
+            subject,
+            "\n\n| invariant | why | the other side | faults that it finds |\n|---|---|---|---|\n",
+        ]);
+        for Invariant { name, why, other_side, mutations, .. } in invariants {
             let sentence = name.replace('_', " ");
-            written.extend(["| ", sentence.as_str(), " | ", *why, " | `", *other_side, "` |\n"]);
+            let faults: Vec<_> = mutations.iter().map(|mutation| code(&mutation.to_string())).collect();
+            let faults = faults.join("<br>");
+            written.extend([
+                "| ",
+                sentence.as_str(),
+                " | ",
+                *why,
+                " | `",
+                *other_side,
+                "` | ",
+                faults.as_str(),
+                " |\n",
+            ]);
         }
+    }
+    written.push_str(
+        "\nThe variant keeps all invariants of the template as well, except:\n\n| invariant | why not |\n|---|---|\n",
+    );
+    for (name, why) in canary::EXCEPTIONS {
+        written.extend(["| ", name.replace('_', " ").as_str(), " | ", why, " |\n"]);
     }
     if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/template.md");
         std::fs::write(path, &written).expect("written");
     }
     assert!(file("docs/template.md") == written, "not current: UPDATE_DOCUMENTS=1 cargo test --test template");
+}
+
+/// The text as code in a cell of a table.
+fn code(text: &str) -> String {
+    let text = text.replace('|', "\\|");
+    if text.contains('`') { format!("`` {text} ``") } else { format!("`{text}`") }
 }
 
 /// `sam local start-api` decides by the first resource of a kind that it knows, where it looks for an API.

@@ -1,6 +1,7 @@
 //! The queues, and what brings their messages and the stream's records to functions.
 
 use serde_json::{Value, json};
+use shared::job::HeldBack;
 use shared::submission::MOST_ATTEMPTS;
 
 use crate::invariant::Mutation::{Add, Remove, Set};
@@ -27,6 +28,12 @@ invariants! {
         Set("DeadLetterQueue/Properties/MessageRetentionPeriod", "345600"),
         Remove("DeadLetterQueue/Properties/MessageRetentionPeriod"),
         Set("JobsQueue/Properties/MessageRetentionPeriod", "1209600"),
+    ];
+    a_message_waits_for_as_long_as_the_manual_says_and_longer_than_its_job_does, "docs/operating.md",
+        "A message would be gone before its job has been tried for the last time; the sweeper would have to send it anew.", [
+        Set("JobsQueue/Properties/MessageRetentionPeriod", "86400"),
+        Set("JobsQueue/Properties/MessageRetentionPeriod", "691200"),
+        Remove("JobsQueue/Properties/MessageRetentionPeriod"),
     ];
     what_events_gave_up_is_kept_for_as_long_as_can_be, "docs/operating.md",
         "It says which records nobody has counted, and after a day the stream does not.", [
@@ -136,6 +143,24 @@ fn a_dead_letter_outlasts_the_queue_that_it_came_from(template: &Template) {
     let retention = |queue| number(&stack.properties(queue)["MessageRetentionPeriod"]);
     assert!(retention("DeadLetterQueue") > retention("JobsQueue"));
     assert_eq!(retention("DeadLetterQueue"), LONGEST_RETENTION);
+}
+
+fn a_message_waits_for_as_long_as_the_manual_says_and_longer_than_its_job_does(template: &Template) {
+    let manual = file("docs/operating.md");
+    for (timeout, stack) in template.with_each_worker_timeout() {
+        let queue = stack.properties("JobsQueue");
+        let retention = number(&queue["MessageRetentionPeriod"]);
+        let days = retention / 86_400;
+        assert_eq!(retention, days * 86_400);
+        for words in
+            [format!("| queue retention {days} days, dead letters 14 |"), format!("| messages | {days} days, ")]
+        {
+            assert!(manual.contains(&words), "docs/operating.md does not say: {words}");
+        }
+        assert!(retention > HeldBack::LONGEST.as_secs(), "a job that no worker can run yet");
+        let hidden = number(&queue["VisibilityTimeout"]) * number(&queue["RedrivePolicy"]["maxReceiveCount"]);
+        assert!(retention > hidden, "workers live for {timeout} s: {hidden} s until its last delivery is over");
+    }
 }
 
 fn what_events_gave_up_is_kept_for_as_long_as_can_be(template: &Template) {

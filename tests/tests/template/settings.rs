@@ -91,6 +91,8 @@ invariants! {
         Add("Parameters/AuthMode/Default", "none"),
         Set("Parameters/AuthMode/AllowedValues", "[none]"),
         Remove("Rules/TokensHaveAnIssuerAndAnAudience/Assertions/1"),
+        Remove("Rules/TokensHaveAnIssuerAndAnAudience/RuleCondition"),
+        Swap("Rules/TokensHaveAnIssuerAndAnAudience/Assertions/0", "JwtIssuer\"}", "JwtAudience\"}"),
         Remove("Rules"),
     ];
     the_outputs_are_those_that_programs_and_the_manual_ask_for, "local/src/aws_env.rs",
@@ -312,10 +314,14 @@ fn whoever_deploys_decides_who_may_call(template: &Template) {
     let mode = &template.0["Parameters"]["AuthMode"];
     assert!(mode["Default"].is_null());
     assert_eq!(mode["AllowedValues"].as_array().map(Vec::len), Some(3));
-    let rules = template.0["Rules"].to_string();
     for needed in ["JwtIssuer", "JwtAudience"] {
-        let not_empty = format!("{{\"Fn::Not\":[{{\"Fn::Equals\":[{{\"Ref\":\"{needed}\"}},\"\"]}}]}}");
-        assert!(rules.contains(&not_empty), "tokens without {needed}");
+        let refusals = template.refusals(&[(needed, "")]);
+        let says = format!("AuthMode jwt needs {needed}, ");
+        assert!(matches!(refusals.as_slice(), [one] if one.starts_with(&says)), "{needed}: {refusals:?}");
+    }
+    for mode in ["iam", "none"] {
+        let refusals = template.refusals(&[("AuthMode", mode), ("JwtIssuer", ""), ("JwtAudience", "")]);
+        assert_eq!(refusals, Vec::<String>::new(), "{mode}");
     }
 }
 

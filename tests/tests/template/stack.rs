@@ -32,6 +32,15 @@ impl Template {
         self.with(&[])
     }
 
+    /// What its rules say against these parameters.
+    pub fn refusals(&self, given: &[(&str, &str)]) -> Vec<String> {
+        let stack = self.with(given);
+        let applies = |rule: &Value| rule["RuleCondition"].is_null() || stack.evaluate(&rule["RuleCondition"]);
+        let rules = fields(&self.0["Rules"]).map(|(_, rule)| rule).filter(|rule| applies(rule));
+        let failed = rules.flat_map(|rule| list(&rule["Assertions"])).filter(|one| !stack.evaluate(&one["Assert"]));
+        failed.map(|one| text(&one["AssertDescription"]).to_owned()).collect()
+    }
+
     /// The stacks that it makes with each value that this parameter may have.
     pub fn with_each(&self, parameter: &str) -> Vec<Stack> {
         let values = list(&self.0["Parameters"][parameter]["AllowedValues"]).iter().map(plain);

@@ -91,7 +91,14 @@ invariants! {
         Set("EventsFunction/Properties/Events/Changes/Properties/Stream", "!GetAtt JobsTable.StreamArn"),
         Set("Outputs/TableName/Value", "!Ref JobsTable"),
         Swap("ApiRole/Properties/Policies/0/PolicyDocument/Statement/1", "ExistingTableArn", "ExistingTableStreamArn"),
+    ];
+    a_table_that_is_given_comes_with_its_stream, "docs/backup.md",
+        "The stack's own table would stay in its place, and nobody would say so.", [
         Remove("Rules/AnExistingTableHasAStream"),
+        Remove("Rules/AnExistingTableHasAStream/Assertions/0"),
+        Set("Rules/AnExistingTableHasAStream/RuleCondition", "!Equals [!Ref ExistingTableArn, '']"),
+        Swap("Rules/AnExistingTableHasAStream/Assertions", "ExistingTableStreamArn\"}", "ExistingTableArn\"}"),
+        Set("Conditions/OwnsTable", "!Equals [!Ref ExistingTableArn, '']"),
     ];
     unfinished_uploads_are_removed_and_finished_files_are_not, "shared/aws/src/s3.rs",
         "Parts of files that no job finishes would be paid for for ever, and nobody would see them.", [
@@ -252,7 +259,17 @@ fn a_table_that_is_given_takes_the_place_of_the_stacks_own_everywhere(template: 
             assert!(is_of_table || !resource.contains(":dynamodb:"), "{role}: {resource}");
         }
     }
-    assert!(template.0["Rules"]["AnExistingTableHasAStream"].is_object());
+}
+
+fn a_table_that_is_given_comes_with_its_stream(template: &Template) {
+    let (table, stream) = (("ExistingTableArn", "a table"), ("ExistingTableStreamArn", "its stream"));
+    let refusals = template.refusals(&[table]);
+    assert!(matches!(refusals.as_slice(), [one] if one.contains("needs ExistingTableStreamArn")), "{refusals:?}");
+    for taken in [vec![], vec![table, stream]] {
+        assert_eq!(template.refusals(&taken), Vec::<String>::new(), "{taken:?}");
+    }
+    // Not all that deploys the template knows rules: the local AWS does not.
+    assert!(!template.with(&[table]).properties("JobsTable").is_null(), "half of it is taken for nothing");
 }
 
 fn unfinished_uploads_are_removed_and_finished_files_are_not(template: &Template) {

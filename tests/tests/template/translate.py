@@ -28,6 +28,10 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 Loader.add_multi_constructor("!", intrinsics_multi_constructor)
 
 
+# What nobody but the one who deploys the variant by alias says; SAM wants to know it.
+RELEASE = {"Release": "1"}
+
+
 class NoManagedPolicies:
     def load(self):
         return {}
@@ -78,7 +82,7 @@ def translated(document):
         if "CodeUri" in properties:
             properties["CodeUri"] = f"s3://code/{properties['CodeUri']}"  # as `sam package` leaves it
     try:
-        return {"translated": transform(document, {}, NoManagedPolicies())}
+        return {"translated": transform(document, RELEASE, NoManagedPolicies())}
     except InvalidDocumentException as error:
         return {"refused": f"{error.message} {[cause.message for cause in error.causes]}"}
 
