@@ -75,6 +75,11 @@ impl Aws<'_> {
         self.change("lambda", Method::PUT, &path, json!({ "Environment": environment })).await;
     }
 
+    async fn change_stage(&self, change: Value) {
+        let path = format!("/v2/apis/{}/stages/$default", self.api_id());
+        self.change("apigateway", Method::PATCH, &path, change).await;
+    }
+
     /// The id of the HTTP API, whose address begins with it.
     fn api_id(&self) -> &str {
         let host = self.0.output("ApiUrl").split("://").nth(1).expect("an address");
@@ -86,12 +91,13 @@ impl Aws<'_> {
         self.set_time_to_live(true).await;
         self.set_recovery(true).await;
         self.tell_topic("EventsTopicArn", "KmsMasterKeyId", "alias/aws/sns").await;
-        let path = format!("/2019-09-25/functions/{}/event-invoke-config", self.0.output("SweeperFunctionName"));
+        // Of which version CloudFormation says, too; for the engine it is not the same as none.
+        let sweeper = self.0.output("SweeperFunctionName");
+        let path = format!("/2019-09-25/functions/{sweeper}/event-invoke-config?Qualifier=%24LATEST");
         let asynchronous = json!({ "MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60 });
         self.change("lambda", Method::PUT, &path, asynchronous).await;
         let limits = json!({ "throttlingRateLimit": 1000, "throttlingBurstLimit": 2000 });
-        let path = format!("/v2/apis/{}/stages/$default", self.api_id());
-        self.change("apigateway", Method::PATCH, &path, json!({ "defaultRouteSettings": limits })).await;
+        self.change_stage(json!({ "defaultRouteSettings": limits })).await;
     }
 
     async fn doctor(&self, more: &[&str]) -> Said {
@@ -190,6 +196,11 @@ async fn a_sound_stack_has_no_problem_and_whatever_is_done_to_it_is_found() {
     aws.change("apigateway", Method::POST, &routes, json!({ "routeKey": "GET /open" })).await;
     aws.has_problem("The API has a route GET /open").await;
 
+    aws.change_stage(json!({ "routeSettings": { "GET /docs": { "throttlingRateLimit": 9000 } } })).await;
+    aws.has_problem("HttpApiStage: RouteSettings is").await;
+    aws.change_stage(json!({ "accessLogSettings": null })).await;
+    aws.has_problem("HttpApiStage: AccessLogSettings is not set").await;
+
     let logs = json!({ "logGroupName": "/dray/dray/worker" });
     aws.act("logs", "Logs_20140328.DeleteRetentionPolicy", logs).await;
     aws.has_problem("WorkerLogs: RetentionInDays is not set, and the template says 14").await;
@@ -204,7 +215,16 @@ async fn a_sound_stack_has_no_problem_and_whatever_is_done_to_it_is_found() {
         "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
     });
     aws.act("dynamodb", "DynamoDB_20120810.CreateTable", table).await;
-    aws.is_told("advice", "The table old-JobsTable-1 is called as a stack's is, and belongs to none").await;
+    let orphan = "The table old-JobsTable-1 is called as a stack's is, and belongs to none";
+    aws.is_told("advice", orphan).await;
+    // In use, it is no longer one that nobody needs; and the code cannot use it.
+    aws.change_variables("EventsFunctionName", |variables| {
+        variables.insert("TABLE_NAME".to_owned(), json!("old-JobsTable-1"));
+    })
+    .await;
+    aws.has_problem("The table old-JobsTable-1 has no index due").await;
+    let in_use = aws.doctor(&[]).await.out;
+    assert!(!in_use.contains(orphan), "{in_use}");
 
     aws.act("sqs", "AmazonSQS.DeleteQueue", json!({ "QueueUrl": system.output("EventsFailuresUrl") })).await;
     aws.has_problem("EventsFailures is not there").await;

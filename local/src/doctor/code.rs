@@ -121,49 +121,105 @@ fn gateway(deployed: &Deployed) -> Result<Option<Finding>, Unanswered> {
     Ok((shortest <= api).then(|| Finding::problem(what, remedy)))
 }
 
-/// The table's key, its indexes, and what deletes what has ended.
+/// The tables that the functions use, whoever made them: the stack, or who restored one and deployed with
+/// `ExistingTableArn`.
 pub fn table(deployed: &Deployed, report: &mut Report) {
-    let what = "whether the table is one that the code can use";
-    let Some(answer) = report.known(what, deployed.answer("dynamodb:DescribeTable", "JobsTable")) else { return };
-    let table = &answer["Table"];
+    let tables = deployed.tables();
+    if tables.is_empty() {
+        let unknown = deployed.variable("ApiFunction", "TABLE_NAME").map(str::is_empty);
+        report.known("whether the table is one that the code can use", unknown); // that it is not set is said elsewhere
+    }
+    for name in tables {
+        one_table(deployed, name, report);
+    }
+}
+
+/// A table's key, its indexes, and what deletes what has ended.
+fn one_table(deployed: &Deployed, name: &str, report: &mut Report) {
+    let key = deployed.key("AWS::DynamoDB::Table", name);
     let remedy = "Restore the table from its backup under a stack made of this release's template.";
+    let answer = deployed.answer("dynamodb:DescribeTable", key);
+    if answer.as_ref().is_err_and(Unanswered::is_missing) {
+        let what = format!("The functions use the table {name}, which is not there.");
+        return report.add(Finding::problem(what, remedy));
+    }
+    let Some(answer) = report.known(&format!("whether {key} is a table that the code can use"), answer) else { return };
+    let table = &answer["Table"];
     let mut sound = true;
     let mut problem = |report: &mut Report, what: String| {
         sound = false;
         report.add(Finding::problem(what, remedy));
     };
     if table["TableStatus"] != "ACTIVE" {
-        problem(report, format!("The table is {}.", table["TableStatus"].as_str().unwrap_or("not there")));
+        problem(report, format!("The table {key} is {}.", table["TableStatus"].as_str().unwrap_or("not there")));
     }
     if !has_key(table, &["id"]) {
-        problem(report, "The table's key is not id.".to_owned());
+        problem(report, format!("The key of the table {key} is not id."));
     }
     for (name, partition, sort) in INDEXES {
         let mut indexes = table["GlobalSecondaryIndexes"].as_array().into_iter().flatten();
         match indexes.find(|index| index["IndexName"] == name) {
             Some(index) if has_key(index, &[partition, sort]) => {}
-            Some(_) => problem(report, format!("The index {name} has another key than {partition} and {sort}.")),
-            None => problem(report, format!("The table has no index {name}.")),
+            Some(_) => {
+                problem(report, format!("{key} has an index {name} whose key is another than {partition} and {sort}."));
+            }
+            None => problem(report, format!("The table {key} has no index {name}.")),
         }
     }
     if table["StreamSpecification"]["StreamViewType"] != "NEW_AND_OLD_IMAGES" {
-        problem(report, "The table's stream does not have old and new images: nothing follows from jobs.".to_owned());
+        let what = format!("The stream of {key} does not have old and new images: nothing follows from jobs.");
+        problem(report, what);
     }
-    if let Some(answer) = report.known(
-        "whether what has ended is deleted some time",
-        deployed.answer("dynamodb:DescribeTimeToLive", "JobsTable"),
-    ) {
+    let time_to_live = deployed.answer("dynamodb:DescribeTimeToLive", key);
+    if let Some(answer) = report.known(&format!("whether the table {key} deletes what has ended"), time_to_live) {
         let described = &answer["TimeToLiveDescription"];
         let on = matches!(described["TimeToLiveStatus"].as_str(), Some("ENABLED" | "ENABLING"));
         if !on || described["AttributeName"] != TIME_TO_LIVE {
-            let what =
-                "Nothing deletes jobs that have ended: the table's time to live is not on for the attribute ttl.";
-            report.add(Finding::problem(what, "Turn time to live on for the attribute ttl of JobsTable."));
+            let what = format!(
+                "Nothing deletes jobs that have ended: time to live is not on for the attribute ttl of the table {key}."
+            );
+            report.add(Finding::problem(what, format!("Turn time to live on for the attribute ttl of {key}.")));
             sound = false;
         }
     }
+    if key == name {
+        backups(deployed, name, report);
+    }
     if sound {
-        report.fine("The table has the key, the indexes and the stream that the code asks for.");
+        report.fine(format!("The table {key} has the key, the indexes and the stream that the code asks for."));
+    }
+}
+
+/// Of the stack's own table drift tells.
+fn backups(deployed: &Deployed, table: &str, report: &mut Report) {
+    let answer = deployed.answer("dynamodb:DescribeContinuousBackups", table);
+    let Some(answer) = report.known(&format!("whether the table {table} is backed up"), answer) else { return };
+    let recovery = &answer["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"];
+    if recovery["PointInTimeRecoveryStatus"] != "ENABLED" {
+        let what =
+            format!("The table {table} has no point-in-time recovery, which a restored one does not have by itself.");
+        report.add(Finding::advice(what, "Turn it on as docs/backup.md, Restoring, says."));
+    }
+}
+
+/// The bucket that output goes to, if it is not the stack's own: whether it is there. Of the own one drift is told.
+pub fn bucket(deployed: &Deployed, report: &mut Report) {
+    for name in deployed.buckets() {
+        if deployed.key("AWS::S3::Bucket", name) != name {
+            continue;
+        }
+        match deployed.answer("s3:GetBucketPublicAccessBlock", name) {
+            Err(why) if why.code == "NoSuchBucket" => {
+                let what = format!("The bucket {name}, which OUTPUT_URL names, is not there.");
+                report.add(Finding::problem(
+                    what,
+                    "Make it, with the worker's rights on it, or deploy with another OutputUrl.",
+                ));
+            }
+            Err(why) if !why.is_missing() => report.cannot(&format!("whether there is a bucket {name}"), &why),
+            // That it blocks no public access says that it is there.
+            Ok(_) | Err(_) => report.fine(format!("The bucket {name}, which OUTPUT_URL names, is there.")),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What there is to know of a deployed stack, as plain data: the stack itself, and what each service says of each of its
 //! resources. Checks look at this alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -12,9 +12,7 @@ use super::template::Resource;
 /// A deployed stack.
 #[derive(Clone, Debug)]
 pub struct Deployed {
-    /// The stack's name.
-    pub stack_name: String,
-    /// Its ARN.
+    /// The stack's ARN.
     pub stack_id: String,
     /// `UPDATE_COMPLETE`, say.
     pub stack_status: String,
@@ -50,7 +48,19 @@ impl Deployed {
         self.resources.get(id).map_or("", |resource| &resource.physical_id)
     }
 
-    /// How a function is set up: Lambda's `FunctionConfiguration`.
+    /// What answers about a table or a bucket are kept under: its logical id if it is the stack's own, or else its name.
+    pub fn key<'a>(&'a self, kind: &'a str, name: &'a str) -> &'a str {
+        self.resources_of(kind).find(|(_, resource)| resource.physical_id == name).map_or(name, |(id, _)| id)
+    }
+
+    /// The alias by which a function is called, if the stack has one: `live`, after a deployment by alias.
+    pub fn alias(&self, function: &str) -> Option<&str> {
+        let name = self.physical_id(function);
+        let mut aliases = self.resources_of("AWS::Lambda::Alias");
+        aliases.find(|(_, alias)| alias.properties["FunctionName"] == name)?.1.properties["Name"].as_str()
+    }
+
+    /// How a function is set up that serves, by its alias if it has one: Lambda's `FunctionConfiguration`.
     pub fn function(&self, id: &str) -> Result<&Value, Unanswered> {
         self.answer("lambda:GetFunctionConfiguration", id)
     }
@@ -59,6 +69,24 @@ impl Deployed {
     pub fn variable(&self, function: &str, name: &str) -> Result<&str, Unanswered> {
         let function = self.function(function)?;
         Ok(function["Environment"]["Variables"][name].as_str().unwrap_or_default())
+    }
+
+    /// The tables that the functions use. One, unless somebody has changed a variable by hand; and not the stack's own if it
+    /// was deployed with `ExistingTableArn`.
+    pub fn tables(&self) -> BTreeSet<&str> {
+        self.values_of("TABLE_NAME").collect()
+    }
+
+    /// The buckets that the functions write to: none if output goes to a folder.
+    pub fn buckets(&self) -> BTreeSet<&str> {
+        let places = self.values_of("OUTPUT_URL").filter_map(|url| url.strip_prefix("s3://"));
+        places.filter_map(|place| place.split('/').next()).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// What functions have an environment variable set to, as far as that is known.
+    fn values_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let functions = self.resources_of("AWS::Lambda::Function");
+        functions.filter_map(move |(id, _)| self.variable(id, name).ok()).filter(|value| !value.is_empty())
     }
 
     /// An attribute of a queue.

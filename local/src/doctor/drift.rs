@@ -28,7 +28,7 @@ pub fn check(deployed: &Deployed, report: &mut Report) {
                             Difference::None => same += 1,
                             Difference::Found(what) => {
                                 differing += 1;
-                                report.add(drifted(deployed, id, &what));
+                                report.add(drifted(id, &what));
                             }
                         }
                     }
@@ -47,12 +47,10 @@ fn missing(id: &str, resource: &Resource) -> Finding {
     Finding::problem(what, "Restore it under this name, or make the stack anew: docs/doctor.md, Drift.")
 }
 
-fn drifted(deployed: &Deployed, id: &str, what: &str) -> Finding {
-    let remedy = format!(
-        "Set it back, or write it into the template and deploy that; `aws cloudformation create-change-set --stack-name \
-         {} --deployment-mode REVERT_DRIFT` and docs/doctor.md, Drift, set back all at once.",
-        deployed.stack_name
-    );
+fn drifted(id: &str, what: &str) -> Finding {
+    // No command: one without all the stack's parameters would set them to the template's defaults.
+    let remedy = "Set it back, or write it into the template and deploy that; docs/doctor.md, Drift, has a change set that \
+                  sets back all at once.";
     Finding::problem(format!("{id}: {what}."), remedy)
 }
 

@@ -19,6 +19,11 @@ const QUEUE: &str = "sqs:GetQueueAttributes";
 const FIGURES: &str = "cloudwatch:GetMetricStatistics";
 const TABLE: &str = "dynamodb:DescribeTable";
 const ALARM: &str = "cloudwatch:DescribeAlarms";
+const TIME_TO_LIVE: &str = "dynamodb:DescribeTimeToLive";
+const SCHEDULE: &str = "scheduler:GetSchedule";
+const LISTENERS: &str = "sns:ListSubscriptionsByTopic";
+const ROUTES: &str = "apigateway:GET routes";
+const STAGES: &str = "apigateway:GET stages";
 
 fn in_functions() -> Vec<Fault> {
     vec![
@@ -99,22 +104,8 @@ fn in_queues_and_table() -> Vec<Fault> {
             Problem,
             "PROBLEM: Function call failed",
         ),
-        (
-            "scheduler:GetSchedule",
-            "SweeperFunctionMinute",
-            "/State",
-            json!("DISABLED"),
-            Problem,
-            "is off: no sweep is made",
-        ),
-        (
-            "scheduler:GetSchedule",
-            "SweeperFunctionMinute",
-            "/ScheduleExpression",
-            json!("rate(1 hour)"),
-            Problem,
-            "rate(1 hour)",
-        ),
+        (SCHEDULE, "SweeperFunctionMinute", "/State", json!("DISABLED"), Problem, "is off: no sweep is made"),
+        (SCHEDULE, "SweeperFunctionMinute", "/ScheduleExpression", json!("rate(1 hour)"), Problem, "rate(1 hour)"),
         (QUEUE, "JobsQueue", "/Attributes/VisibilityTimeout", json!("30"), Problem, "hidden for 30 s"),
         (QUEUE, "JobsQueue", "/Attributes/RedrivePolicy", redrive(3, "dray-dead"), Problem, "a dead letter after 3"),
         (QUEUE, "JobsQueue", "/Attributes/RedrivePolicy", redrive(12, "other"), Problem, "does not move its messages"),
@@ -145,21 +136,35 @@ fn in_queues_and_table() -> Vec<Fault> {
         ),
         (FIGURES, "JobsQueue", "/Datapoints/0/Maximum", json!(1800), Problem, "the oldest message was 1800 s"),
         (FIGURES, "EventsFunction", "/Datapoints/1/Maximum", json!(400_000), Problem, "was 400000 ms old"),
-        (TABLE, "JobsTable", "/Table/TableStatus", json!("ARCHIVED"), Problem, "The table is ARCHIVED"),
-        (TABLE, "JobsTable", "/Table/KeySchema/0/AttributeName", json!("pk"), Problem, "key is not id"),
-        (TABLE, "JobsTable", "/Table/GlobalSecondaryIndexes/0/IndexName", json!("x"), Problem, "no index due"),
+        (TABLE, "JobsTable", "/Table/TableStatus", json!("ARCHIVED"), Problem, "The table JobsTable is ARCHIVED"),
+        (
+            TABLE,
+            "JobsTable",
+            "/Table/KeySchema/0/AttributeName",
+            json!("pk"),
+            Problem,
+            "The key of the table JobsTable is not id",
+        ),
+        (
+            TABLE,
+            "JobsTable",
+            "/Table/GlobalSecondaryIndexes/0/IndexName",
+            json!("x"),
+            Problem,
+            "JobsTable has no index due",
+        ),
         (
             TABLE,
             "JobsTable",
             "/Table/GlobalSecondaryIndexes/1/KeySchema/1/AttributeName",
             json!("x"),
             Problem,
-            "index listing has another key",
+            "an index listing whose key is another",
         ),
         (TABLE, "JobsTable", "/Table/StreamSpecification", Value::Null, Problem, "does not have old and new images"),
         (TABLE, "JobsTable", "/Table/BillingModeSummary", Value::Null, Problem, "BillingMode is PROVISIONED"),
         (
-            "dynamodb:DescribeTimeToLive",
+            TIME_TO_LIVE,
             "JobsTable",
             "/TimeToLiveDescription/TimeToLiveStatus",
             json!("DISABLED"),
@@ -167,7 +172,7 @@ fn in_queues_and_table() -> Vec<Fault> {
             "Nothing deletes jobs",
         ),
         (
-            "dynamodb:DescribeTimeToLive",
+            TIME_TO_LIVE,
             "JobsTable",
             "/TimeToLiveDescription/AttributeName",
             json!("expires"),
@@ -194,21 +199,14 @@ fn in_all_else() -> Vec<Fault> {
         (ALARM, "EventsFailed", "/MetricAlarms/0/Threshold", json!(9.0), Problem, "Threshold is 9.0"),
         (ALARM, "EventsFailed", "/MetricAlarms", json!([]), Problem, "EventsFailed is not there"),
         (
-            "sns:ListSubscriptionsByTopic",
+            LISTENERS,
             "AlarmTopic",
             "/Subscriptions/0/SubscriptionArn",
             json!("PendingConfirmation"),
             Problem,
             "ops@example.com has not confirmed",
         ),
-        (
-            "sns:ListSubscriptionsByTopic",
-            "AlarmTopic",
-            "/Subscriptions",
-            json!(""),
-            Advice,
-            "AlarmTopic has no subscription",
-        ),
+        (LISTENERS, "AlarmTopic", "/Subscriptions", json!(""), Advice, "AlarmTopic has no subscription"),
         (
             "logs:DescribeLogGroups",
             "ApiLogs",
@@ -217,24 +215,27 @@ fn in_all_else() -> Vec<Fault> {
             Problem,
             "RetentionInDays is not set",
         ),
-        (
-            "apigateway:GET routes",
-            "HttpApi",
-            "/items/0/authorizationType",
-            json!("AWS_IAM"),
-            Problem,
-            "AuthorizationType is AWS_IAM",
-        ),
-        ("apigateway:GET routes", "HttpApi", "/items/0/routeKey", json!("GET /jobs"), Problem, "has a route GET /jobs"),
+        (ROUTES, "HttpApi", "/items/0/authorizationType", json!("AWS_IAM"), Problem, "AuthorizationType is AWS_IAM"),
+        (ROUTES, "HttpApi", "/items/0/routeKey", json!("GET /jobs"), Problem, "has a route GET /jobs"),
         ("apigateway:GET integrations", "HttpApi", "/items", json!([]), Problem, "The API has no integration"),
         (
-            "apigateway:GET stages",
+            STAGES,
             "HttpApi",
             "/items/0/defaultRouteSettings/throttlingRateLimit",
             json!(5.0),
             Problem,
             "DefaultRouteSettings",
         ),
+        (
+            STAGES,
+            "HttpApi",
+            "/items/0/routeSettings/GET ~1health/throttlingRateLimit",
+            json!(9000.0),
+            Problem,
+            "RouteSettings is",
+        ),
+        (STAGES, "HttpApi", "/items/0/routeSettings", json!({}), Problem, "RouteSettings is {}"),
+        (STAGES, "HttpApi", "/items/0/accessLogSettings", Value::Null, Problem, "AccessLogSettings is not set"),
         (
             "s3:GetBucketPublicAccessBlock",
             "OutputBucket",

@@ -115,7 +115,7 @@ fn of_api(deployed: &Deployed, kind: &str, resource: &Resource) -> Option<Live> 
             part("apigateway:GET routes", "RouteKey", &text(&properties["RouteKey"]), compared)
         }
         "AWS::ApiGatewayV2::Stage" => {
-            let compared = &["AutoDeploy", "DefaultRouteSettings"];
+            let compared = &["AutoDeploy", "DefaultRouteSettings", "RouteSettings", "AccessLogSettings"];
             part("apigateway:GET stages", "StageName", &text(&properties["StageName"]), compared)
         }
         "AWS::ApiGatewayV2::Integration" => {

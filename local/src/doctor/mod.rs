@@ -17,6 +17,8 @@ mod reading;
 #[cfg(test)]
 mod sound;
 mod template;
+#[cfg(test)]
+mod variants;
 mod work;
 
 use clap::Args;
@@ -164,10 +166,11 @@ impl Report {
 }
 
 /// All checks. Each says itself what it could not look at.
-const CHECKS: [fn(&Deployed, &mut Report); 10] = [
+const CHECKS: [fn(&Deployed, &mut Report); 11] = [
     drift::check,
     code::times,
     code::table,
+    code::bucket,
     code::functions,
     work::sources,
     work::queues,

@@ -10,6 +10,7 @@ use super::aws::{
     SQS, Unanswered, escaped, text,
 };
 use super::deployed::{Deployed, time};
+use super::orphans::candidates;
 use super::template::{self, Resource};
 
 /// What whoever runs the doctor must be allowed to do. `/health` takes none.
@@ -46,11 +47,6 @@ const FIGURES_OF: SignedDuration = SignedDuration::from_mins(15);
 /// Of so many tables or buckets that may have been a stack's it is asked whether there is one.
 const MOST_CANDIDATES: usize = 20;
 
-/// What names of tables and buckets of a stack have in them: the logical id, which CloudFormation writes small in those
-/// of buckets.
-pub const TABLE_MARK: &str = "-JobsTable-";
-pub const BUCKET_MARK: &str = "-outputbucket-";
-
 /// All of it. An error is that there is no such stack, or that nobody may look at it.
 pub async fn read(aws: &Aws, stack_name: &str) -> Result<Deployed, Unanswered> {
     let named = || json!({ "StackName": stack_name });
@@ -65,7 +61,6 @@ pub async fn read(aws: &Aws, stack_name: &str) -> Result<Deployed, Unanswered> {
     let resources =
         template::resources(&template, &parameters(stack), &physical_ids(&listed["StackResources"]), &stack_id);
     let mut deployed = Deployed {
-        stack_name: stack_name.to_owned(),
         stack_id,
         stack_status: text(&stack["StackStatus"]),
         deployed_at: time(&stack["LastUpdatedTime"]).or_else(|| time(&stack["CreationTime"])),
@@ -74,7 +69,7 @@ pub async fn read(aws: &Aws, stack_name: &str) -> Result<Deployed, Unanswered> {
         now: Timestamp::now(),
     };
     for (id, resource) in deployed.resources.clone() {
-        for (question, request) in questions_about(&id, &resource, deployed.now) {
+        for (question, request) in questions_about(&id, &resource, deployed.alias(&id), deployed.now) {
             deployed.answers.insert((question, id.clone()), aws.ask(&request).await);
         }
     }
@@ -101,7 +96,13 @@ fn physical_ids(listed: &Value) -> BTreeMap<String, String> {
     there.map(|resource| (text(&resource["LogicalResourceId"]), text(&resource["PhysicalResourceId"]))).collect()
 }
 
-fn questions_about(id: &str, resource: &Resource, now: Timestamp) -> Vec<(&'static str, Request)> {
+/// Of a function its alias is asked about, if it has one: what is behind it serves, and not the latest.
+pub fn questions_about(
+    id: &str,
+    resource: &Resource,
+    alias: Option<&str>,
+    now: Timestamp,
+) -> Vec<(&'static str, Request)> {
     let name = resource.physical_id.as_str();
     let path = escaped(name);
     let of = Request::of;
@@ -110,7 +111,7 @@ fn questions_about(id: &str, resource: &Resource, now: Timestamp) -> Vec<(&'stat
             let function =
                 |version: &str, what: &str| Request::get(LAMBDA, format!("/{version}/functions/{path}/{what}"));
             let mut questions = vec![
-                ("lambda:GetFunctionConfiguration", function("2015-03-31", "configuration")),
+                ("lambda:GetFunctionConfiguration", function("2015-03-31", &qualified("configuration", alias))),
                 ("lambda:GetFunctionConcurrency", function("2019-09-30", "concurrency")),
             ];
             if id == "EventsFunction" {
@@ -121,7 +122,8 @@ fn questions_about(id: &str, resource: &Resource, now: Timestamp) -> Vec<(&'stat
         }
         "AWS::Lambda::EventInvokeConfig" => {
             let function = escaped(&text(&resource.properties["FunctionName"]));
-            let path = format!("/2019-09-25/functions/{function}/event-invoke-config");
+            let config = qualified("event-invoke-config", resource.properties["Qualifier"].as_str());
+            let path = format!("/2019-09-25/functions/{function}/{config}");
             vec![("lambda:GetFunctionEventInvokeConfig", Request::get(LAMBDA, path))]
         }
         "AWS::Lambda::EventSourceMapping" => {
@@ -138,17 +140,8 @@ fn questions_about(id: &str, resource: &Resource, now: Timestamp) -> Vec<(&'stat
             }
             questions
         }
-        "AWS::DynamoDB::Table" => {
-            let table = |action: &str| of(DYNAMODB, action, json!({ "TableName": name }));
-            vec![
-                ("dynamodb:DescribeTable", table("DescribeTable")),
-                ("dynamodb:DescribeTimeToLive", table("DescribeTimeToLive")),
-                ("dynamodb:DescribeContinuousBackups", table("DescribeContinuousBackups")),
-            ]
-        }
-        "AWS::S3::Bucket" => {
-            vec![("s3:GetBucketPublicAccessBlock", Request::get(S3, format!("/{path}?publicAccessBlock=")))]
-        }
+        "AWS::DynamoDB::Table" => questions_about_table(name),
+        "AWS::S3::Bucket" => vec![question_about_bucket(name)],
         "AWS::SNS::Topic" => {
             let topic = |action: &str| of(SNS, action, json!({ "TopicArn": name }));
             let mut questions = vec![("sns:GetTopicAttributes", topic("GetTopicAttributes"))];
@@ -180,6 +173,24 @@ fn questions_about(id: &str, resource: &Resource, now: Timestamp) -> Vec<(&'stat
     }
 }
 
+fn qualified(path: &str, qualifier: Option<&str>) -> String {
+    qualifier.map_or_else(|| path.to_owned(), |qualifier| format!("{path}?Qualifier={}", escaped(qualifier)))
+}
+
+fn questions_about_table(name: &str) -> Vec<(&'static str, Request)> {
+    let table = |action: &str| Request::of(DYNAMODB, action, json!({ "TableName": name }));
+    vec![
+        ("dynamodb:DescribeTable", table("DescribeTable")),
+        ("dynamodb:DescribeTimeToLive", table("DescribeTimeToLive")),
+        ("dynamodb:DescribeContinuousBackups", table("DescribeContinuousBackups")),
+    ]
+}
+
+fn question_about_bucket(name: &str) -> (&'static str, Request) {
+    let path = format!("/{}?publicAccessBlock=", escaped(name));
+    ("s3:GetBucketPublicAccessBlock", Request::get(S3, path))
+}
+
 /// The largest figures of the last minutes.
 fn figures(namespace: &str, metric: &str, dimension: &str, value: &str, now: Timestamp) -> Request {
     let now = now.as_second();
@@ -199,9 +210,9 @@ fn questions_about_the_account(region: &str) -> Vec<(&'static str, Request)> {
     ]
 }
 
-/// What to ask once other things are known: SES about the sender that the worker has, and CloudFormation about tables
-/// and buckets that look like those of a stack.
-fn questions_that_follow(deployed: &Deployed) -> Vec<(&'static str, String, Request)> {
+/// What to ask once other things are known: SES about the sender that the worker has; about a table and a bucket that the
+/// functions use and that are not the stack's; and CloudFormation about tables and buckets that look like those of a stack.
+pub fn questions_that_follow(deployed: &Deployed) -> Vec<(&'static str, String, Request)> {
     let mut questions = vec![];
     let sender = deployed.variable("WorkerFunction", "MAIL_FROM").unwrap_or_default();
     let address = sender.rsplit('<').next().unwrap_or_default().trim_end_matches('>');
@@ -210,26 +221,23 @@ fn questions_that_follow(deployed: &Deployed) -> Vec<(&'static str, String, Requ
         let request = Request::get(SES, format!("/v2/email/identities/{}", escaped(identity)));
         questions.push(("ses:GetEmailIdentity", identity.to_owned(), request));
     }
+    for name in deployed.tables() {
+        if deployed.key("AWS::DynamoDB::Table", name) == name {
+            let asked = questions_about_table(name).into_iter();
+            questions.extend(asked.map(|(question, request)| (question, name.to_owned(), request)));
+        }
+    }
+    for name in deployed.buckets() {
+        if deployed.key("AWS::S3::Bucket", name) == name {
+            let (question, request) = question_about_bucket(name);
+            questions.push((question, name.to_owned(), request));
+        }
+    }
     for name in candidates(deployed).into_iter().take(MOST_CANDIDATES) {
         let request = Request::of(CLOUDFORMATION, "DescribeStackResources", json!({ "PhysicalResourceId": name }));
         questions.push(("cloudformation:DescribeStackResources", name, request));
     }
     questions
-}
-
-/// Tables and buckets of this region that are called as those of a stack are, and are not of this one.
-pub fn candidates(deployed: &Deployed) -> Vec<String> {
-    let own: BTreeSet<_> = deployed.resources.values().map(|resource| resource.physical_id.as_str()).collect();
-    let tables = deployed.answer("dynamodb:ListTables", "").ok().and_then(|answer| answer["TableNames"].as_array());
-    let tables = tables.into_iter().flatten().map(text).filter(|name| name.contains(TABLE_MARK));
-    let buckets = deployed.answer("s3:ListAllMyBuckets", "").map(|answer| &answer["Buckets"]["Bucket"]);
-    let buckets: Vec<&Value> = match buckets {
-        Ok(Value::Array(buckets)) => buckets.iter().collect(),
-        Ok(bucket @ Value::Object(_)) => vec![bucket],
-        Ok(_) | Err(_) => vec![],
-    };
-    let buckets = buckets.into_iter().map(|bucket| text(&bucket["Name"])).filter(|name| name.contains(BUCKET_MARK));
-    tables.chain(buckets).filter(|name| !own.contains(name.as_str())).collect()
 }
 
 /// What the API says of itself. A local AWS has it at an address of its own, whatever name it tells.
@@ -267,7 +275,7 @@ mod tests {
                 let kind = format!("AWS::{kind}");
                 let resource = Resource { kind, physical_id: "x".to_owned(), properties: Value::Null };
                 let questions = ["EventsFunction", "AlarmTopic"].map(|id| {
-                    let questions = questions_about(id, &resource, Timestamp::UNIX_EPOCH);
+                    let questions = questions_about(id, &resource, None, Timestamp::UNIX_EPOCH);
                     assert!(!questions.is_empty(), "{}", resource.kind);
                     questions
                 });

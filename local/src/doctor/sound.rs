@@ -39,7 +39,6 @@ pub fn sound() -> Deployed {
     let health = answers.get_mut(&("GET /health", String::new())).expect("asked").as_mut().expect("answered");
     health["version"] = json!(env!("CARGO_PKG_VERSION"));
     Deployed {
-        stack_name: text(&stack["StackName"]),
         stack_status: text(&stack["StackStatus"]),
         deployed_at: time(&stack["LastUpdatedTime"]),
         resources: resources(&template, &parameters, &physical_ids, &stack_id),

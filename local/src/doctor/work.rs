@@ -7,14 +7,18 @@ use super::aws::{Unanswered, text};
 use super::deployed::{Deployed, number, time};
 use super::{Finding, Report};
 
-/// The alarm `OldestMessageTooOld` goes off at this age, in seconds: 2 × the longest delay in the queue (900).
-const TOO_OLD: f64 = 2.0 * LONGEST_QUEUE_DELAY.as_secs_f64();
+/// The longest delay of a message in the queue, in seconds (900).
+const LONGEST_DELAY: f64 = LONGEST_QUEUE_DELAY.as_secs_f64();
 
 /// The alarm `EventsBehind` goes off at this age, in milliseconds.
 const TOO_FAR_BEHIND: f64 = 300_000.0;
 
 /// A deployment takes minutes. A function that has changed so long after one has been changed by other means.
 const LONGEST_DEPLOYMENT: SignedDuration = SignedDuration::from_hours(1);
+
+/// The same of a deployment by alias: the API's version is made when the others' rollouts are over, which take up to 100
+/// minutes (`Linear10PercentEvery10Minutes`).
+const LONGEST_ROLLOUT: SignedDuration = SignedDuration::from_hours(3);
 
 /// Event sources and the schedule: whether they are on, and whether what they call succeeds.
 pub fn sources(deployed: &Deployed, report: &mut Report) {
@@ -85,11 +89,12 @@ pub fn queues(deployed: &Deployed, report: &mut Report) {
         }
     }
     let ages = [
-        ("JobsQueue", "the oldest message", TOO_OLD, "s", "OldestMessageTooOld"),
-        ("EventsFunction", "the events function's place in the stream", TOO_FAR_BEHIND, "ms", "EventsBehind"),
+        ("JobsQueue", "the oldest message", too_old(deployed), "s", "OldestMessageTooOld"),
+        ("EventsFunction", "the events function's place in the stream", Ok(TOO_FAR_BEHIND), "ms", "EventsBehind"),
     ];
     for (id, of, limit, unit, alarm) in ages {
-        let Some(age) = report.known(&format!("how old {of} is"), largest_figure(deployed, id)) else { continue };
+        let known = largest_figure(deployed, id).and_then(|age| Ok((age, limit?)));
+        let Some((age, limit)) = report.known(&format!("whether {of} is too old"), known) else { continue };
         match age {
             Some(age) if age >= limit => report.add(Finding::problem(
                 format!("In the last quarter of an hour {of} was {age} {unit} old."),
@@ -99,6 +104,13 @@ pub fn queues(deployed: &Deployed, report: &mut Report) {
             None => report.fine(format!("CloudWatch has no age of {of} for the last quarter of an hour.")),
         }
     }
+}
+
+/// The age in seconds at which the alarm `OldestMessageTooOld` goes off: the longer of 2 × the longest delay in the queue,
+/// and that delay with the time for which a message is hidden that a worker had when it died.
+fn too_old(deployed: &Deployed) -> Result<f64, Unanswered> {
+    let hidden = number(deployed.queue("JobsQueue", "VisibilityTimeout")?).unwrap_or_default();
+    Ok(LONGEST_DELAY + hidden.max(LONGEST_DELAY))
 }
 
 /// All that are in the queue, in whatever state.
@@ -147,7 +159,8 @@ pub fn health(deployed: &Deployed, report: &mut Report) {
         let (Some(changed), Some(deployed_at)) = (time(&function["LastModified"]), deployed.deployed_at) else {
             continue;
         };
-        if changed.duration_since(deployed_at) > LONGEST_DEPLOYMENT {
+        let longest = if deployed.alias(id).is_some() { LONGEST_ROLLOUT } else { LONGEST_DEPLOYMENT };
+        if changed.duration_since(deployed_at) > longest {
             let what = format!("{id} was changed at {}, after the stack was deployed.", second(changed));
             report.add(Finding::advice(
                 what,
