@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A running `dray`, and what it says. Killed when dropped.
 struct Dray {
@@ -207,8 +207,9 @@ async fn one_command_runs_the_system_and_leaves_nothing_behind() {
     third.says(&["dray:", "in use by another dray", "--data-dir"]);
     assert!(!third.ends().success());
 
-    let waiting = r#"{"type":"email-send","payload":{"to":"a@example.com","subject":"Hi","body":"Hi"},"delay_seconds":5}"#;
-    let waiting = post(&url, "/jobs", waiting).await;
+    let payload = json!({ "to": "ada@example.com", "subject": "Later", "body": "Dear Ada" });
+    let waiting = json!({ "type": "email-send", "payload": payload, "delay_seconds": 5 });
+    let waiting = post(&url, "/jobs", &waiting.to_string()).await;
     dray.signal(Signal::TERM);
     assert!(dray.ends().success());
     assert!(engine_is_gone(folder));
