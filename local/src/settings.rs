@@ -86,11 +86,11 @@ impl Parameter {
                 return Some(format!("it must be one of {}", allowed.join(", ")));
             }
         }
-        if let Some(pattern) = &self.allowed_pattern {
-            // A pattern that only CloudFormation can read, it looks at itself.
-            if Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|whole| !whole.is_match(value)) {
-                return Some(format!("it must match {pattern}"));
-            }
+        // A pattern that only CloudFormation can read, it looks at itself.
+        if let Some(pattern) = &self.allowed_pattern
+            && Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|whole| !whole.is_match(value))
+        {
+            return Some(format!("it must match {pattern}"));
         }
         let longest = self.max_length.filter(|longest| value.chars().count() > *longest)?;
         Some(format!("it must have {longest} characters at most"))
