@@ -15,17 +15,6 @@ const STACK: &str = "dray";
 /// takes no template of more than 51,200 bytes.
 const CODE_BUCKET: &str = "dray-code";
 
-/// Puts the functions' code where [`deploy`] finds it.
-pub async fn upload(engine_url: &str, functions: &[Function]) -> anyhow::Result<()> {
-    let aws = LocalAws { client: Client::new(), url: engine_url.to_owned() };
-    aws.put(CODE_BUCKET, vec![]).await.context("failed to make a bucket for the code")?;
-    for function in functions {
-        let key = format!("{CODE_BUCKET}/{}", function.file_name);
-        aws.put(&key, function.zip.clone()).await.with_context(|| format!("failed to upload {}", function.name))?;
-    }
-    Ok(())
-}
-
 /// Deploys `template` with these functions as its code. Gives the stack's outputs.
 pub async fn deploy(
     engine_url: &str,
@@ -34,6 +23,11 @@ pub async fn deploy(
     parameters: &[(String, String)],
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let aws = LocalAws { client: Client::new(), url: engine_url.to_owned() };
+    aws.put(CODE_BUCKET, vec![]).await.context("failed to make a bucket for the code")?;
+    for function in functions {
+        let key = format!("{CODE_BUCKET}/{}", function.file_name);
+        aws.put(&key, function.zip.clone()).await.with_context(|| format!("failed to upload {}", function.name))?;
+    }
     let template_key = format!("{CODE_BUCKET}/template.yaml");
     let template = with_code(template, functions)?.into_bytes();
     aws.put(&template_key, template).await.context("failed to upload template.yaml")?;

@@ -9,6 +9,16 @@ use anyhow::Context as _;
 #[derive(Clone, Debug, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
+/// A setting as it is deployed.
+pub struct Setting {
+    /// The variable.
+    pub name: &'static str,
+    /// The parameter of `template.yaml` that carries it.
+    pub parameter: &'static str,
+    /// What the parameter is given.
+    pub value: String,
+}
+
 /// Each setting, the parameter of `template.yaml` that carries it, and what it is on this machine unless given. No
 /// value: what the template says.
 const SETTINGS: [(&str, &str, Option<&str>); 13] = [
@@ -49,30 +59,35 @@ impl Environment {
         self
     }
 
-    /// Takes out the setting whose parameter CloudFormation has refused with `error`: `Parameter 'LogLevel' value 'loud' is
-    /// not in AllowedValues: …`. Gives its name and what is wrong with it; its value is not repeated.
-    pub fn take_refused(&mut self, error: &str) -> Option<String> {
+    /// The setting whose parameter CloudFormation has refused with `error`: `Parameter 'LogLevel' value 'loud' is not in
+    /// AllowedValues: …`. Gives its name and what is wrong with it; its value is not repeated.
+    pub fn refused(&self, error: &str) -> Option<String> {
         let (_, about) = error.split_once("Parameter '")?;
         let (parameter, rest) = about.split_once("' ")?;
         let (name, ..) = SETTINGS.iter().find(|(_, known, _)| *known == parameter)?;
-        let value = self.0.remove(*name)?;
+        let value = self.0.get(*name)?;
         let wrong = rest.strip_prefix(&format!("value '{value}' ")).unwrap_or(rest);
         Some(format!("{name} does not fit: its parameter {parameter} {}", wrong.trim()))
     }
 
-    /// The template's parameters. Folders are relative to `working_dir`; the functions run elsewhere.
+    /// The settings that are not left to the template. Folders are relative to `working_dir`; the functions run elsewhere.
+    pub fn settings(&self, working_dir: &Path) -> Vec<Setting> {
+        let deployed = SETTINGS.into_iter().filter_map(|(name, parameter, default)| {
+            let value = self.0.get(name).map(String::as_str).or(default)?;
+            Some(Setting { name, parameter, value: absolute(value, working_dir) })
+        });
+        deployed.collect()
+    }
+
+    /// The template's parameters, with these settings among them.
     pub fn parameters(&self, working_dir: &Path) -> Vec<(String, String)> {
         let mut parameters = vec![
             ("Architecture".to_owned(), architecture().to_owned()),
             ("SavedQueries".to_owned(), "off".to_owned()), // the local AWS does not know the type
             ("AuthMode".to_owned(), "none".to_owned()),    // nobody but this machine reaches it
         ];
-        for (name, parameter, default) in SETTINGS {
-            let value = self.0.get(name).map(String::as_str).or(default);
-            if let Some(value) = value {
-                parameters.push((parameter.to_owned(), absolute(value, working_dir)));
-            }
-        }
+        let settings = self.settings(working_dir).into_iter();
+        parameters.extend(settings.map(|setting| (setting.parameter.to_owned(), setting.value)));
         parameters
     }
 }
@@ -94,17 +109,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_that_the_template_refuses_is_named_and_taken_out() {
-        let mut given = Environment::default().with("LOG_LEVEL", "loud").with("MAIL_FROM", "ada@example.com");
+    fn a_setting_that_the_template_refuses_is_named() {
+        let given = Environment::default().with("LOG_LEVEL", "loud").with("MAIL_FROM", "ada@example.com");
         let error = "failed to deploy template.yaml: CreateStack: Parameter 'LogLevel' value 'loud' is not in AllowedValues: \
                      ['error', 'warn']";
         let expected = "LOG_LEVEL does not fit: its parameter LogLevel is not in AllowedValues: ['error', 'warn']";
-        assert_eq!(given.take_refused(error).as_deref(), Some(expected));
-        assert_eq!(given.take_refused(error), None, "nobody has given it any more");
+        assert_eq!(given.refused(error).as_deref(), Some(expected));
+        assert_eq!(Environment::default().refused(error), None, "nobody has given it");
         for other in ["Parameter 'AuthMode' value 'x' is not in AllowedValues", "the engine does not answer", ""] {
-            assert_eq!(given.take_refused(other), None, "{other}");
+            assert_eq!(given.refused(other), None, "{other}");
         }
-        assert_eq!(given.0.len(), 1);
     }
 
     #[test]

@@ -36,9 +36,8 @@ struct FunctionError {
     error_message: String,
 }
 
-/// Starts each function once. The error is all that they say, and what is `wrong` already.
-pub async fn check(engine_url: &str, outputs: &BTreeMap<String, String>, wrong: Vec<String>) -> anyhow::Result<()> {
-    let mut told = wrong;
+/// Starts each function once. The error is all that they say.
+pub async fn check(engine_url: &str, outputs: &BTreeMap<String, String>) -> anyhow::Result<()> {
     // By what they say: what is wrong with all of them is told once.
     let mut dead: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (name, output, event) in FIRST_EVENTS {
@@ -52,10 +51,10 @@ pub async fn check(engine_url: &str, outputs: &BTreeMap<String, String>, wrong: 
             dead.entry(error.own_words().to_owned()).or_default().push(name);
         }
     }
-    told.extend(dead.iter().map(|(words, names)| format!("{}: {words}", names.join(", "))));
-    if told.is_empty() {
+    if dead.is_empty() {
         return Ok(());
     }
+    let told: Vec<_> = dead.iter().map(|(words, names)| format!("{}: {words}", names.join(", "))).collect();
     bail!("not every function starts as it is set up\n  {}", told.join("\n  "))
 }
 

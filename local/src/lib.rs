@@ -16,6 +16,7 @@ mod functions;
 mod proxy;
 pub mod python;
 mod sam;
+mod settings;
 mod stack;
 
 use std::ffi::OsString;

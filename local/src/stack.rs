@@ -14,7 +14,7 @@ use crate::engine::{self, Engine, Folders};
 use crate::environment::Environment;
 use crate::follow::follow;
 use crate::foreign::Guard;
-use crate::{Options, aws_env, cloudformation, first_start, functions, proxy, sam};
+use crate::{Options, aws_env, cloudformation, first_start, functions, proxy, sam, settings};
 
 /// A running stack. Dropped, it ends at once, and what happened since its start may be forgotten; [`Stack::stop`] keeps it.
 pub struct Stack {
@@ -37,6 +37,10 @@ impl Stack {
         report: &(impl Fn(&str) + Clone + Send + Sync + 'static),
     ) -> anyhow::Result<Self> {
         let working_dir = std::env::current_dir().context("there is no working directory")?;
+        let template =
+            std::fs::read_to_string(workspace().join("template.yaml")).context("failed to read template.yaml")?;
+        // First of all: the engine would go on with the jobs of an earlier run.
+        settings::check(&template, &environment, &working_dir)?;
         let folders = Folders::below(&options.data_dir)?;
         let lock = lock(&folders.data_dir)?;
         let address = listener.local_addr().context("the API has no address")?;
@@ -67,12 +71,14 @@ impl Stack {
             detour.leads_to.get_or_init(|| engine.url().to_owned());
         }
         report("deploying template.yaml");
-        let template =
-            std::fs::read_to_string(workspace().join("template.yaml")).context("failed to read template.yaml")?;
-        let (outputs, refused) =
-            deploy_what_fits(engine.url(), &template, &built.functions, environment, &working_dir).await?;
+        let parameters = environment.parameters(&working_dir);
+        let deployed = cloudformation::deploy(engine.url(), &template, &built.functions, &parameters).await;
+        let outputs = deployed.map_err(|error| {
+            let refused = environment.refused(&format!("{error:#}"));
+            refused.map_or(error, anyhow::Error::msg)
+        })?;
         report("starting each function once");
-        first_start::check(engine.url(), &outputs, refused).await?;
+        first_start::check(engine.url(), &outputs).await?;
 
         let url = format!("http://{address}");
         aws_env::write(&folders.data_dir, engine.url(), &url, &outputs)?;
@@ -151,29 +157,6 @@ impl Stack {
             tokio::time::sleep(BETWEEN_HEALTH_LOOKS).await;
         }
         Ok(())
-    }
-}
-
-/// Deploys the template. Settings that the template does not take are left at what they are unless given, so that all the
-/// others can be checked as well; what was said of them is given beside the outputs.
-async fn deploy_what_fits(
-    engine_url: &str,
-    template: &str,
-    functions: &[functions::Function],
-    mut environment: Environment,
-    working_dir: &Path,
-) -> anyhow::Result<(BTreeMap<String, String>, Vec<String>)> {
-    cloudformation::upload(engine_url, functions).await?;
-    let mut refused = vec![];
-    loop {
-        let parameters = environment.parameters(working_dir);
-        match cloudformation::deploy(engine_url, template, functions, &parameters).await {
-            Ok(outputs) => return Ok((outputs, refused)),
-            Err(error) => match environment.take_refused(&format!("{error:#}")) {
-                Some(setting) => refused.push(setting),
-                None => return Err(error),
-            },
-        }
     }
 }
 

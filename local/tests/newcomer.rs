@@ -1,13 +1,14 @@
 //! `cargo run` as a newcomer meets it: one command, a first job, an e-mail, Ctrl-C, and again.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A running `dray`, and what it says. Killed when dropped.
 struct Dray {
@@ -18,6 +19,11 @@ struct Dray {
 
 impl Dray {
     fn start(folder: &Path, port: u16) -> Self {
+        Self::start_with(folder, port, &[])
+    }
+
+    /// The same with these settings.
+    fn start_with(folder: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dray"));
         command.args(["--port", &port.to_string()]).current_dir(folder).stdin(Stdio::null());
         if let Some(functions) = std::env::var_os("DRAY_FUNCTIONS").filter(|folder| !folder.is_empty()) {
@@ -27,6 +33,7 @@ impl Dray {
         for setting in ["OUTPUT_URL", "MAIL_URL", "MAIL_FROM", "WEBHOOK_SECRET", "LOG_LEVEL", "LOG_FORMAT"] {
             command.env_remove(setting);
         }
+        command.envs(settings.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("dray starts");
         let (sender, lines) = channel();
         let outputs: [Box<dyn std::io::Read + Send>; 2] =
@@ -104,6 +111,21 @@ fn engine_is_gone(folder: &Path) -> bool {
         std::thread::sleep(Duration::from_millis(100));
     }
     true
+}
+
+/// All files below `folder`, and when each was last written.
+fn files_below(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let metadata = entry.metadata().expect("what it is");
+        if metadata.is_dir() {
+            files.extend(files_below(&entry.path()));
+        } else {
+            files.insert(entry.path(), metadata.modified().expect("a time"));
+        }
+    }
+    files
 }
 
 /// The code blocks of docs/local-aws.md that are written in `language`.
@@ -185,14 +207,26 @@ async fn one_command_runs_the_system_and_leaves_nothing_behind() {
     third.says(&["dray:", "in use by another dray", "--data-dir"]);
     assert!(!third.ends().success());
 
+    let payload = json!({ "to": "ada@example.com", "subject": "Later", "body": "Dear Ada" });
+    let waiting = json!({ "type": "email-send", "payload": payload, "delay_seconds": 5 });
+    let waiting = post(&url, "/jobs", &waiting.to_string()).await;
     dray.signal(Signal::TERM);
     assert!(dray.ends().success());
     assert!(engine_is_gone(folder));
+
+    // With a setting that does not fit, nothing is done with what waits.
+    let before = files_below(folder);
+    let mut wrong = Dray::start_with(folder, 0, &[("MAIL_URL", "smtp://relay?tls=maybe")]);
+    wrong.says(&["MAIL_URL does not fit"]);
+    assert!(!wrong.ends().success());
+    assert_eq!(files_below(folder), before);
 
     // Again, from the same folder: what was there is there.
     let mut again = Dray::start(folder, port);
     again.says(&["ready: "]);
     assert_eq!(get(&url, &csv).await["status"], "completed");
+    assert_eq!(get(&url, &format!("{waiting}?wait=20")).await["status"], "completed");
+    assert!(folder.join(format!("output/mail/{waiting}.eml")).exists());
     let more = post(&url, "/jobs", r#"{"type":"csv-generation","payload":{"name":"Bob"}}"#).await;
     again.says(&["completed", &more]);
 
@@ -203,7 +237,7 @@ async fn one_command_runs_the_system_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_a_person_sets_wrong_is_answered_before_it_is_ready() {
+fn what_a_person_sets_wrong_is_answered_before_anything_starts() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(
         folder.path().join(".env"),
@@ -211,11 +245,12 @@ fn what_a_person_sets_wrong_is_answered_before_it_is_ready() {
     )
     .expect("written");
     let mut dray = Dray::start(folder.path(), 0);
-    dray.says(&["worker: ", "MAIL_URL does not fit", "WEBHOOK_SECRET does not fit"]);
-    dray.says(&["MAIL_FROM does not fit"]);
-    dray.says(&["LOG_LEVEL does not fit"]);
+    dray.says(&["dray: not all settings fit"]);
+    for setting in ["WEBHOOK_SECRET", "MAIL_URL", "MAIL_FROM", "LOG_LEVEL"] {
+        dray.says(&[&format!("{setting} does not fit: it must be ")]);
+    }
     assert!(!dray.ends().success());
-    assert!(!dray.said.iter().any(|line| line.contains("ready: ")), "{:?}", dray.said);
+    assert!(!folder.path().join(".dray").exists(), "{:?}", dray.said);
 }
 
 #[test]

@@ -32,9 +32,9 @@ mod tests {
 
     #[test]
     fn a_function_is_told_everything_that_is_wrong_before_it_starts() {
-        let lookup = |name: &str| (name == "LOG_LEVEL").then(|| "loud".to_owned());
+        let lookup = |name: &str| name.starts_with("LOG_").then(|| "loud".to_owned());
         let error = start("sweeper", &lookup, dead_letter_queue_url).expect_err("nothing is set").to_string();
         let named: Vec<_> = error.split("; ").filter_map(|told| told.split(' ').next()).collect();
-        assert_eq!(named, ["LOG_LEVEL", "TABLE_NAME", "QUEUE_URL", "DEAD_LETTER_QUEUE_URL"], "{error}");
+        assert_eq!(named, ["LOG_LEVEL", "LOG_FORMAT", "TABLE_NAME", "QUEUE_URL", "DEAD_LETTER_QUEUE_URL"], "{error}");
     }
 }

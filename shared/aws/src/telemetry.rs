@@ -26,24 +26,19 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::settings::{Lookup, SettingError};
+use crate::settings::{Lookup, Reading, SettingError, SettingErrors};
 use crate::system::SystemClock;
 
 /// Starts logging for the function called `function`, to standard output. Reads `LOG_LEVEL` (error, warn, info, debug
 /// or trace; `info` unless set), `LOG_FORMAT` (`json` or `pretty`; `json` unless set), and `LOG_DIR`: a folder where the
 /// lines are also appended to `<function>.log`, always as JSON, for whoever reads along on one machine.
-pub fn start(function: &str, lookup: Lookup<'_>) -> Result<(), SettingError> {
+pub fn start(function: &str, lookup: Lookup<'_>) -> Result<(), SettingErrors> {
     start_on(io::stdout(), function, lookup)
 }
 
 /// The same, to `output`: for tests that read the lines.
-pub fn start_on(output: impl Write + Send + 'static, function: &str, lookup: Lookup<'_>) -> Result<(), SettingError> {
-    let level = level(lookup("LOG_LEVEL"))?;
-    let form = match lookup("LOG_FORMAT").as_deref() {
-        None | Some("json") => Form::Brief,
-        Some("pretty") => Form::Pretty,
-        Some(_) => return Err(SettingError::Wrong("LOG_FORMAT", "it must be json or pretty".to_owned())),
-    };
+pub fn start_on(output: impl Write + Send + 'static, function: &str, lookup: Lookup<'_>) -> Result<(), SettingErrors> {
+    let (level, form) = read(lookup)?;
     let mut outputs = vec![Output::new(form, output)];
     if let Some(folder) = lookup("LOG_DIR") {
         outputs.push(Output::new(Form::Whole, append_to(Path::new(&folder), function)?));
@@ -82,6 +77,27 @@ pub fn about(job: &Job) -> Span {
 pub fn trace_id(traceparent: &str) -> Option<&str> {
     let id = traceparent.split('-').nth(1)?;
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+/// Reads `LOG_LEVEL` and `LOG_FORMAT`, and starts nothing.
+pub fn check(lookup: Lookup<'_>) -> Result<(), SettingErrors> {
+    read(lookup)?;
+    Ok(())
+}
+
+fn read(lookup: Lookup<'_>) -> Result<(LevelFilter, Form), SettingErrors> {
+    let mut reading = Reading::default();
+    let level = reading.take(level(lookup("LOG_LEVEL")));
+    let form = reading.take(form(lookup("LOG_FORMAT").as_deref()));
+    reading.finish(|| Some((level?, form?)))
+}
+
+fn form(setting: Option<&str>) -> Result<Form, SettingError> {
+    match setting {
+        None | Some("json") => Ok(Form::Brief),
+        Some("pretty") => Ok(Form::Pretty),
+        Some(_) => Err(SettingError::Wrong("LOG_FORMAT", "it must be json or pretty".to_owned())),
+    }
 }
 
 fn level(setting: Option<String>) -> Result<LevelFilter, SettingError> {

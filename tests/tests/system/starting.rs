@@ -22,7 +22,7 @@ async fn refusal(options: &Options, environment: Environment) -> String {
 }
 
 #[tokio::test]
-async fn all_settings_that_do_not_fit_are_told_at_once() {
+async fn all_settings_that_do_not_fit_are_told_at_once_and_nothing_is_started() {
     let wrong = [
         ("OUTPUT_URL", "ftp://hunter2.example.com"),
         ("MAIL_URL", "smtp://example.com?tls=hunter2"),
@@ -30,7 +30,7 @@ async fn all_settings_that_do_not_fit_are_told_at_once() {
         ("WEBHOOK_SECRET", "hunter2"),
         ("PUSH_GATEWAY_URL", "hunter2"),
         ("PUSH_GATEWAY_TOKEN", "hunter2 and more"),
-        // These the template refuses already.
+        ("WORKER_TIMEOUT_SECONDS", "hunter2"),
         ("RETRY_BASE_SECONDS", "0"),
         ("CSV_FORMULA_GUARD", "hunter2"),
         ("OUTBOUND_ALLOW", "hunter2"),
@@ -38,11 +38,13 @@ async fn all_settings_that_do_not_fit_are_told_at_once() {
         ("LOG_FORMAT", "hunter2"),
     ];
     let environment = wrong.iter().fold(Environment::default(), |given, (name, value)| given.with(name, *value));
-    let told = refusal(&options(empty_folder("starting-settings")), environment).await;
+    let data_dir = empty_folder("starting-settings");
+    let told = refusal(&options(data_dir.clone()), environment).await;
     for (name, _) in wrong {
         assert!(told.contains(&format!("{name} does not fit: ")), "{name} in:\n{told}");
     }
     assert!(!told.contains("hunter2"), "{told}");
+    assert_eq!(std::fs::read_dir(data_dir).expect("a folder").count(), 0, "neither engine nor stack was there");
 }
 
 /// What a program of Linux for this machine begins with, and nothing that could be run.

@@ -62,7 +62,7 @@ invariants! {
         Remove("WhatFailedQuery/Properties/LogGroupNames/1"),
         Swap("Dashboard/Properties/DashboardBody", "SOURCE '${SweeperLogs}' | filter", "SOURCE '${ApiLogs}' | filter"),
     ];
-    saved_queries_are_those_of_the_manual, "docs/operating.md",
+    saved_queries_are_those_of_the_manual, "docs/log-events.md",
         "What the manual tells people to choose would not be there, or be something else.", [
         Set("WhatFailedCountedQuery/Properties/Name", "!Sub \"${AWS::StackName}/failures\""),
         Swap("WhatWentWrongQuery/Properties/QueryString", "Runtime exited", "Runtime error"),
@@ -277,13 +277,13 @@ fn queries_look_into_the_logs_of_the_functions_that_write_what_they_look_for(tem
 
 fn saved_queries_are_those_of_the_manual(template: &Template) {
     let stack = template.stack();
-    let manual = file("docs/operating.md");
+    let manual = file("docs/log-events.md");
     let queries = stack.all("AWS::Logs::QueryDefinition");
     assert_eq!(queries.len(), 5);
     for (name, query) in queries {
         let called = text(&query["Name"]).strip_prefix("${AWS::StackName}/").expect("a folder for each stack");
-        assert!(manual.contains(called), "docs/operating.md does not know the query {called}");
-        assert!(manual.contains(text(&query["QueryString"])), "docs/operating.md has another text for {name}");
+        assert!(manual.contains(called), "docs/log-events.md does not know the query {called}");
+        assert!(manual.contains(text(&query["QueryString"])), "docs/log-events.md has another text for {name}");
     }
     // Not all that deploys this template knows the type: `cargo run` leaves it out.
     assert!(template.with(&[("SavedQueries", "off")]).all("AWS::Logs::QueryDefinition").is_empty());
