@@ -16,7 +16,7 @@ use axum::{Extension, Json, Router};
 use serde::Serialize;
 use shared::chain::Chain;
 use shared::counters::Counts;
-use shared::job::{Job, State as JobState};
+use shared::job::Job;
 use shared::ports::StoreError;
 use shared::time::Timestamp;
 use shared_aws::settings::AuthMode;

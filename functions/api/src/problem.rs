@@ -172,9 +172,10 @@ impl From<InvalidField> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::Newer(..) => tracing::warn!(error = %Chain(&error), "store.failed"),
-            _ => tracing::error!(error = %Chain(&error), "store.failed"),
+        if let StoreError::Newer(..) = &error {
+            tracing::warn!(error = %Chain(&error), "store.failed");
+        } else {
+            tracing::error!(error = %Chain(&error), "store.failed");
         }
         match error {
             StoreError::Unavailable(_) => {

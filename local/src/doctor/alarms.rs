@@ -14,7 +14,7 @@ const LONG_WITHOUT_DATA: SignedDuration = SignedDuration::from_hours(6);
 const DIMENSIONS: [(&str, &str); 3] =
     [("FunctionName", "AWS::Lambda::Function"), ("QueueName", "AWS::SQS::Queue"), ("ApiId", "AWS::ApiGatewayV2::Api")];
 
-/// What the names of alarms end with that a deployment by alias adds: `docs/canary.py`. They tell nobody, since CodeDeploy
+/// What the names of alarms end with that a deployment by alias adds: `docs/canary.py`. They tell nobody, since `CodeDeploy`
 /// reads them.
 const OF_ROLLOUTS: &str = "Rollout";
 

@@ -184,7 +184,7 @@ fn the_alarm_of_a_rollout_sees_each_error_of_its_function_within_a_minute(templa
     }
 }
 
-/// How CodeDeploy moves work from one version to another, without `CodeDeployDefault.Lambda`.
+/// How `CodeDeploy` moves work from one version to another, without `CodeDeployDefault.Lambda`.
 /// <https://docs.aws.amazon.com/codedeploy/latest/userguide/deployment-configurations.html>
 const ROLLOUTS: [&str; 9] = [
     "AllAtOnce",
