@@ -136,7 +136,7 @@ async fn claim_and_run(worker: &Worker, delivery: &Delivery, shift: Shift) -> Ve
         }
         Err(error) => {
             if let StoreError::Newer(_, format) = error {
-                return wait_for_newer_version(worker, delivery, format).await;
+                return wait_for_newer_version(format);
             }
             tracing::error!(error = %Chain(&error), "job.not_claimed");
             put_back(worker, delivery).await
@@ -161,7 +161,7 @@ async fn leave(worker: &Worker, delivery: &Delivery, shift: Shift, job: &Job, re
             let reason = format!("this version of Dray has no job type {}", job.job_type);
             hold_back(worker, delivery, job, reason).await
         }
-        Refusal::NewerFormat => wait_for_newer_version(worker, delivery, job.format).await,
+        Refusal::NewerFormat => wait_for_newer_version(job.format),
         Refusal::TimeLeftTooShort if job.timeout + LEASE_MARGIN > shift.length => {
             let (timeout, length) = (job.timeout.as_secs(), shift.length.as_secs());
             let reason = format!("an attempt may take {timeout} s, and a worker has {length} s for everything");
@@ -207,7 +207,8 @@ async fn leave(worker: &Worker, delivery: &Delivery, shift: Shift, job: &Job, re
 }
 
 /// No worker like this one can run the job. One may come that can, while a new version is rolled out or back: until then
-/// the job waits, at the cost of no attempt; but not for ever.
+/// the job waits, at the cost of no attempt; but not for ever. Its message is done with: the sweeper sends others, each later
+/// than the one before, while one that stays would wear itself out.
 async fn hold_back(worker: &Worker, delivery: &Delivery, job: &Job, reason: String) -> Verdict {
     let now = worker.clock.now();
     let held_back = match &job.held_back {
@@ -217,13 +218,13 @@ async fn hold_back(worker: &Worker, delivery: &Delivery, job: &Job, reason: Stri
                 tracing::warn!(reason, "job.held_back");
                 HeldBack { reason, since: now }
             }
-            // Another worker has said so, or the job has moved on: the next look tells.
-            Ok(Changed::Refused(..) | Changed::Missing) => return put_back(worker, delivery).await,
+            // Another worker has said so, or the job has moved on.
+            Ok(Changed::Refused(..) | Changed::Missing) => return Verdict::Done,
             Err(error) => return unwritten(&error),
         },
     };
     if held_back.until() > now {
-        return leave_to_sweeper_after_first(worker, delivery).await;
+        return Verdict::Done;
     }
     let error = held_back.error();
     let end = Change::EndHeldBack { now, error: error.clone(), tenant: job.tenant.clone() };
@@ -238,17 +239,9 @@ async fn hold_back(worker: &Worker, delivery: &Delivery, job: &Job, reason: Stri
 }
 
 /// A newer build wrote the job, in this format. A worker of that build will understand it.
-async fn wait_for_newer_version(worker: &Worker, delivery: &Delivery, format: u32) -> Verdict {
-    if delivery.receives == 1 {
-        tracing::warn!(format, known_format = FORMAT, "job.of_newer_version");
-    }
-    leave_to_sweeper_after_first(worker, delivery).await
-}
-
-/// While a deployment replaces its functions one by one, another worker may take the message in a moment. After that the
-/// sweeper sends others, each later than the one before: a message that stays would only wear itself out.
-async fn leave_to_sweeper_after_first(worker: &Worker, delivery: &Delivery) -> Verdict {
-    if delivery.receives > 1 { Verdict::Done } else { put_back(worker, delivery).await }
+fn wait_for_newer_version(format: u32) -> Verdict {
+    tracing::warn!(format, known_format = FORMAT, "job.of_newer_version");
+    Verdict::Done
 }
 
 /// Leaves the message alone for a while, for longer each time that it comes.
