@@ -84,6 +84,18 @@ fn releases() -> Vec<(String, Golden)> {
     releases
 }
 
+#[test]
+fn of_each_release_it_is_kept_what_it_has_written() {
+    let changelog = include_str!("../../CHANGELOG.md");
+    let released = changelog.lines().filter_map(|line| line.strip_prefix("## ")).filter(|it| !it.ends_with("unreleased"));
+    let released: Vec<_> = released.map(|heading| heading.split([',', ' ']).next().expect("a version")).collect();
+    assert!(!released.is_empty());
+    for version in &released {
+        assert!(folder().join(format!("{version}.json")).exists(), "GOLDEN={version} cargo test --test releases");
+    }
+    assert!(!released.contains(&env!("CARGO_PKG_VERSION")), "what is being written has a version of its own");
+}
+
 /// A table with one job, which several releases work on.
 struct Shared {
     client: Client,
