@@ -87,7 +87,8 @@ fn releases() -> Vec<(String, Golden)> {
 #[test]
 fn of_each_release_it_is_kept_what_it_has_written() {
     let changelog = include_str!("../../CHANGELOG.md");
-    let released = changelog.lines().filter_map(|line| line.strip_prefix("## ")).filter(|it| !it.ends_with("unreleased"));
+    let released =
+        changelog.lines().filter_map(|line| line.strip_prefix("## ")).filter(|it| !it.ends_with("unreleased"));
     let released: Vec<_> = released.map(|heading| heading.split([',', ' ']).next().expect("a version")).collect();
     assert!(!released.is_empty());
     for version in &released {
