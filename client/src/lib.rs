@@ -18,35 +18,29 @@
 //! Fields that this version does not know are ignored, so that a newer service can be asked by an older client. They are
 //! there all the same, in the answer's own words: see [`Verbatim`].
 
-mod bulk;
-mod client;
-mod error;
-mod figures;
-mod job;
-mod jobs;
-mod new_job;
-mod pages;
-mod patience;
-mod products;
-mod queue;
-mod schedules;
 #[cfg(test)]
+mod fake_service;
+mod http;
+mod jobs;
+mod products;
+mod schedules;
 mod service;
 mod subscriptions;
-mod verbatim;
 
-pub use crate::bulk::{Bulk, BulkOutcome};
-pub use crate::client::Client;
-pub use crate::error::{Error, Problem};
-pub use crate::figures::{Cost, CostOfJobs, Figures, Health, JobCounts, OldestJob, Part, Percentiles, Stats, Step};
-pub use crate::job::{Event, Job, JobId, JobSummary, JobThen, NotAnId, Progress, Status, Why};
+pub use crate::http::client::Client;
+pub use crate::http::error::{Error, Problem};
+pub use crate::http::retries::Patience;
+pub use crate::http::verbatim::Verbatim;
+pub use crate::jobs::bulk::{Bulk, BulkOutcome};
+pub use crate::jobs::job::{Event, Job, JobId, JobSummary, JobThen, NotAnId, Progress, Status, Why};
+pub use crate::jobs::new_job::NewJob;
 pub use crate::jobs::{BatchItem, BatchOutcome, Changed, Duplicated, JobFilter, Listing, Page, Submitted};
-pub use crate::new_job::NewJob;
-pub use crate::patience::Patience;
 pub use crate::products::{NewProduct, Product, ProductAccepted};
-pub use crate::queue::Queue;
 pub use crate::schedules::{NewSchedule, Run, Schedule, ScheduleSummary, Skipped};
+pub use crate::service::queue::Queue;
+pub use crate::service::stats::{
+    Cost, CostOfJobs, Figures, Health, JobCounts, OldestJob, Part, Percentiles, Stats, Step,
+};
 pub use crate::subscriptions::{
     JobOfEvent, NewEvent, NewSubscription, Published, Subscription, SubscriptionSummary, WithoutJob,
 };
-pub use crate::verbatim::Verbatim;

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::client::Client;
-use crate::error::Error;
-use crate::job::JobId;
-use crate::verbatim::Verbatim;
+use crate::http::client::Client;
+use crate::http::error::Error;
+use crate::http::verbatim::Verbatim;
+use crate::jobs::job::JobId;
 
 /// A product to be stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -85,7 +85,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Reply, Service};
+    use crate::fake_service::{Reply, Service};
 
     #[tokio::test]
     async fn a_product_is_stored_under_its_key_and_shown() {

@@ -5,12 +5,12 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::client::Client;
-use crate::error::Error;
-use crate::job::JobId;
+use crate::http::client::Client;
+use crate::http::error::Error;
+use crate::http::verbatim::Verbatim;
 use crate::jobs::Submitted;
-use crate::new_job::NewJob;
-use crate::verbatim::Verbatim;
+use crate::jobs::job::JobId;
+use crate::jobs::new_job::NewJob;
 
 /// What a schedule shall be.
 #[derive(Clone, Debug)]
@@ -127,7 +127,7 @@ impl Client {
             time_zone: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             overlap: Option<&'a str>,
-            job: crate::new_job::Body<'a>,
+            job: crate::jobs::new_job::Body<'a>,
         }
         let NewSchedule { cron, time_zone, overlap, job } = schedule;
         let (time_zone, overlap) = (time_zone.as_deref(), overlap.as_deref());
@@ -176,7 +176,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{ACCEPTED, Reply, Service};
+    use crate::fake_service::{ACCEPTED, Reply, Service};
 
     const COMMON: &str = r#""name":"nightly","cron":"0 2 * * *","time_zone":"Europe/Berlin","paused":false,
         "last_run":{"at":"2030-01-30T01:00:00Z","job_id":"01938e5c-7a00-7000-8000-000000000000"},

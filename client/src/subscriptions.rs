@@ -5,11 +5,11 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::client::Client;
-use crate::error::{Error, Problem};
-use crate::job::JobId;
-use crate::new_job::{Body, NewJob, json_text, not_json};
-use crate::verbatim::Verbatim;
+use crate::http::client::Client;
+use crate::http::error::{Error, Problem};
+use crate::http::verbatim::Verbatim;
+use crate::jobs::job::JobId;
+use crate::jobs::new_job::{Body, NewJob, json_text, not_json};
 
 /// Something that has happened.
 #[derive(Clone, Debug, Serialize)]
@@ -178,7 +178,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Reply, Service};
+    use crate::fake_service::{Reply, Service};
 
     const ID: &str = "01938e5c-7a00-7000-8000-000000000000";
     const TIMES: &str = r#""created_at":"2026-11-22T02:05:08Z","updated_at":"2026-11-22T02:05:08Z""#;

@@ -3,20 +3,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who started it")]
 
-mod aws_env;
-mod cloudformation;
 mod command_line;
 mod doctor;
 pub mod engine;
-mod environment;
-mod first_start;
-mod follow;
-mod foreign;
-mod functions;
-mod proxy;
-pub mod python;
-mod sam;
-mod settings;
 mod stack;
 
 use std::ffi::OsString;
@@ -34,10 +23,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use crate::command_line::Exit;
-pub use crate::environment::Environment;
 pub use crate::stack::Stack;
+pub use crate::stack::environment::Environment;
 
 use crate::command_line::{Api, Command, Console};
+use crate::stack::aws_env;
 
 /// Dray on this machine: without a command, runs the whole of it: functions, table, queues and schedule
 #[derive(Clone, Debug, Parser)]

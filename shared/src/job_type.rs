@@ -2,7 +2,6 @@
 
 use strum::VariantArray;
 
-use crate::invalid::InvalidField;
 use crate::job::TypeName;
 use crate::payloads::csv_generation::CsvGeneration;
 use crate::payloads::email_send::EmailSend;
@@ -14,6 +13,7 @@ use crate::payloads::push_notification::PushNotification;
 use crate::payloads::rehearsal::Rehearsal;
 use crate::payloads::report_generation::ReportGeneration;
 use crate::payloads::webhook_delivery::WebhookDelivery;
+use crate::values::invalid::InvalidField;
 
 /// The kinds of work that Dray knows. Each has its payload in [`crate::payloads`] and its code in the worker.
 ///
@@ -104,11 +104,11 @@ pub trait Payload: Sized {
     /// Other names that the API takes for it.
     const ALIASES: &'static [&'static str] = &[];
     /// How many attempts a job of this type has unless it says otherwise, at most
-    /// [`crate::submission::MOST_ATTEMPTS`].
+    /// [`crate::job::submission::MOST_ATTEMPTS`].
     const MAX_ATTEMPTS: u32 = 3;
     /// How long an attempt may run, in seconds, unless the job says otherwise, at most
-    /// [`crate::submission::LONGEST_TIMEOUT_SECONDS`], and at most what the deployment allows: see
-    /// [`crate::submission::Limits`].
+    /// [`crate::job::submission::LONGEST_TIMEOUT_SECONDS`], and at most what the deployment allows: see
+    /// [`crate::job::submission::Limits`].
     const TIMEOUT_SECONDS: u32 = 30;
     /// What a payload looks like, as a JSON Schema (2020-12) for the API's document.
     const SCHEMA: &'static str;
@@ -156,7 +156,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::submission::{LONGEST_TIMEOUT_SECONDS, MOST_ATTEMPTS};
+    use crate::job::submission::{LONGEST_TIMEOUT_SECONDS, MOST_ATTEMPTS};
 
     #[test]
     fn every_type_is_found_by_its_names_and_no_name_is_taken_twice() {

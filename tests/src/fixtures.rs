@@ -1,10 +1,10 @@
 //! The jobs that the events in `events/` are about.
 
-use shared::id::{JobId, Tenant};
 use shared::job::Job;
+use shared::job::submission::{Origin, Submission};
 use shared::ports::{Deleted, JobStore};
-use shared::submission::{Origin, Submission};
-use shared::time::Timestamp;
+use shared::values::id::{JobId, Tenant};
+use shared::values::time::Timestamp;
 use shared_aws::dynamodb::DynamoStore;
 
 /// A job that an event names.

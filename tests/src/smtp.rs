@@ -23,7 +23,8 @@ pub struct SmtpServer {
 impl SmtpServer {
     /// Starts one on a free port. Its packages are put under `target_dir` the first time.
     pub async fn start(target_dir: &Path) -> Self {
-        let packages = local::python::install("aiosmtpd", REQUIREMENTS, target_dir, &|| ()).await.expect("installed");
+        let packages =
+            local::engine::python::install("aiosmtpd", REQUIREMENTS, target_dir, &|| ()).await.expect("installed");
         let mut command = Command::new("python3");
         command.args(["-c", SERVER]).env("PYTHONPATH", packages).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("python3 starts");

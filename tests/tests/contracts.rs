@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_sqs::types::QueueAttributeName;
-use shared::contract::Consumer;
-use shared::id::JobId;
+use shared::ports::contract::Consumer;
 use shared::ports::{JobQueue, Message, Receipt};
-use shared::time::Timestamp;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 use shared_aws::clients::SdkConfig;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::s3::Bucket;
@@ -51,12 +51,12 @@ async fn table_contracts_at(config: &SdkConfig) {
 }
 
 async fn table_contracts(store: DynamoStore) {
-    shared::contract::job_store(&store).await;
-    shared::contract::switch(&store).await;
-    shared::contract::products(&store).await;
+    shared::ports::contract::job_store(&store).await;
+    shared::ports::contract::switch(&store).await;
+    shared::ports::contract::products(&store).await;
     shared::quota::contract::quota_store(&store).await;
-    shared::schedules::contract::schedule_store(&store).await;
-    shared::subscriptions::contract::subscription_store(&store).await;
+    shared::schedule::store::contract::schedule_store(&store).await;
+    shared::subscription::store::contract::subscription_store(&store).await;
     shared::counters::contract::counter_store(&store).await;
 }
 
@@ -68,7 +68,7 @@ async fn the_queue_keeps_its_contract() {
     let url = create.send().await.expect("created").queue_url.expect("an address");
     let queue = SqsQueue::with_client(client.clone(), url.clone());
     let consumer = SqsConsumer { client: client.clone(), url: url.clone() };
-    let contract = async move { shared::contract::job_queue(&queue, &consumer, tokio::time::sleep).await };
+    let contract = async move { shared::ports::contract::job_queue(&queue, &consumer, tokio::time::sleep).await };
     and_tidy_up(contract, delete_queue(&client, &url)).await;
 }
 
@@ -84,7 +84,7 @@ async fn the_dead_letter_queue_keeps_its_contract() {
     let dead_letters = SqsDeadLetters::with_client(client.clone(), url.clone());
     let contract = async move {
         assert_eq!(queue.send_all(&messages).await, []);
-        shared::contract::dead_letters(&dead_letters, &ids, tokio::time::sleep).await;
+        shared::ports::contract::dead_letters(&dead_letters, &ids, tokio::time::sleep).await;
     };
     and_tidy_up(contract, delete_queue(&client, &url)).await;
 }

@@ -9,17 +9,17 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
-use shared::changes::{JobChange, Recorded};
 use shared::counters::{CounterStore, KEPT, Minute, Totals};
-use shared::event::Event;
-use shared::id::{JobId, LeaseToken, Tenant};
 use shared::job::TypeName;
+use shared::job::changes::{JobChange, Recorded};
+use shared::job::event::Event;
+use shared::job::transition::Change;
 use shared::job_type::JobType;
 use shared::ports::{
     Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, QueueError, Receipt, Source, StoreError, Switch,
 };
-use shared::time::Timestamp;
-use shared::transition::Change;
+use shared::values::id::{JobId, LeaseToken, Tenant};
+use shared::values::time::Timestamp;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::settings::AuthMode;
 use tests::table::{NAME, Table};

@@ -12,10 +12,10 @@ use std::time::Duration;
 use ::tests::world::{body, record};
 use aws_lambda_events::event::sqs::SqsMessage;
 use serde_json::{Value, json};
-use shared::id::JobId;
 use shared::job::Status;
 use shared::ports::{JobQueue, Message, Receipt};
-use shared::time::Timestamp;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

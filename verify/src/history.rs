@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use shared::changes::{EventId, JobChange};
-use shared::event::{Event, fold};
-use shared::id::{JobId, LeaseToken};
+use shared::job::changes::{EventId, JobChange};
+use shared::job::event::{Event, fold};
 use shared::job::{Job, State, Status};
+use shared::values::id::{JobId, LeaseToken};
 
 use crate::model::Leases;
 use crate::simulation::gave_up;
@@ -400,11 +400,11 @@ fn itself(job: &Job, violations: &mut Violations) {
 mod tests {
     use super::*;
     use crate::simulation::GIVE_UP;
-    use shared::id::Tenant;
-    use shared::json::Json;
-    use shared::submission::{Origin, Submission};
-    use shared::time::Timestamp;
-    use shared::transition::{Change, Fence, transition};
+    use shared::job::submission::{Origin, Submission};
+    use shared::job::transition::{Change, Fence, transition};
+    use shared::values::id::Tenant;
+    use shared::values::json::Json;
+    use shared::values::time::Timestamp;
     use std::time::Duration;
 
     const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);

@@ -2,8 +2,8 @@
 //! their steps in any order, the queue loses, doubles and delays, answers get lost, processes die between any two
 //! steps, and the clock goes on.
 //!
-//! What may happen to the job is not described here: every change goes through [`shared::transition::transition`],
-//! every look of the sweeper through [`shared::sweep::decide`]. Here is the world around them: what a process does next,
+//! What may happen to the job is not described here: every change goes through [`shared::job::transition::transition`],
+//! every look of the sweeper through [`shared::job::due::decide`]. Here is the world around them: what a process does next,
 //! as `functions/` does it, and what can go wrong. [`Weakness`] tells the rule small lies, to see that the properties
 //! would notice.
 

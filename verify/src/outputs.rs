@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use shared::files::{FileError, FileName, FilePage, Upload};
+use shared::ports::files::{FileError, FileName, FilePage, Upload};
 use worker::{JobError, Outputs};
 
 /// Where files are created.

@@ -1,7 +1,7 @@
 //! A time that passes only while everything waits: a wait of hours is over at once.
 
 use shared::ports::Clock;
-use shared::time::Timestamp;
+use shared::values::time::Timestamp;
 use tokio::time::Instant;
 
 /// Lives through `story` on this thread, in a time of its own.

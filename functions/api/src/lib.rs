@@ -1,34 +1,15 @@
 //! The HTTP Lambda: accepts jobs, shows them, and lets people act on them.
 //!
-//! Where to start: [`router`] names every route; each group of routes has a file of its own.
+//! Where to start: [`router`] names every route; each group of routes has a folder of its own.
 
-mod accept;
-mod act;
-mod batch;
-mod body;
-mod bulk;
-mod caller;
-mod delete;
-mod duplicate;
 mod events;
-mod health;
-mod look;
-mod metrics;
-mod named;
+mod http;
+mod jobs;
 pub mod openapi;
-mod problem;
 mod products;
-mod queue;
-mod quota;
-mod request_id;
 mod schedules;
-mod stall;
-mod stats;
-mod submit;
+mod service;
 mod subscriptions;
-mod then;
-mod view;
-mod why;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,21 +20,24 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use shared::counters::CounterStore;
-use shared::id::JobId;
+use shared::job::submission::Limits;
 use shared::ports::{Clock, DeadLetters, Entropy, JobQueue, JobStore, Switch};
 use shared::product::Products;
-use shared::schedules::ScheduleStore;
-use shared::submission::Limits;
-use shared::subscriptions::SubscriptionStore;
-use shared::time::Timestamp;
+use shared::schedule::store::ScheduleStore;
+use shared::subscription::store::SubscriptionStore;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 use shared_aws::settings::AuthMode;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::normalize_path::NormalizePath;
 
-pub use crate::problem::problem_codes;
-pub use crate::quota::Quota;
+pub use crate::http::problem::problem_codes;
+pub use crate::http::quota::Quota;
 
-use crate::problem::{Problem, ProblemCode};
+use crate::http::problem::{Problem, ProblemCode};
+use crate::http::{caller, request_id};
+use crate::jobs::{batch, bulk, cancel, delete, duplicate, show, submit, why};
+use crate::service::{health, metrics, queue, stats};
 
 /// What the routes work with.
 pub struct Api {
@@ -100,18 +84,18 @@ impl Api {
 pub fn router(api: Api) -> Router {
     let api = Arc::new(api);
     let routes = Router::new()
-        .route("/jobs", post(submit::submit).get(look::list))
+        .route("/jobs", post(submit::submit).get(show::list))
         .route("/jobs/batch", post(batch::submit_batch).layer(DefaultBodyLimit::max(batch::LONGEST_BATCH)))
         .route("/jobs/email", post(submit::submit_email))
         .route("/jobs/cancel", post(bulk::cancel_many))
         .route("/jobs/retry", post(bulk::retry_many))
-        .route("/jobs/{id}", get(look::show).delete(delete::delete))
-        .route("/jobs/{id}/events", get(look::events))
+        .route("/jobs/{id}", get(show::show).delete(delete::delete))
+        .route("/jobs/{id}/events", get(show::events))
         .route("/jobs/{id}/why", get(why::why))
-        .route("/jobs/{id}/cancel", post(act::cancel))
-        .route("/jobs/{id}/retry", post(act::retry))
+        .route("/jobs/{id}/cancel", post(cancel::cancel))
+        .route("/jobs/{id}/retry", post(cancel::retry))
         .route("/jobs/{id}/duplicate", post(duplicate::duplicate))
-        .route("/jobs/{id}/reschedule", post(act::reschedule))
+        .route("/jobs/{id}/reschedule", post(cancel::reschedule))
         .route("/queue", get(queue::show))
         .route("/queue/pause", post(queue::pause))
         .route("/queue/resume", post(queue::resume))
@@ -130,7 +114,7 @@ pub fn router(api: Api) -> Router {
             Problem::new(ProblemCode::MethodNotAllowed, "this path does not take this method")
         })
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), caller::admit))
-        .layer(DefaultBodyLimit::max(shared::submission::LONGEST_BODY))
+        .layer(DefaultBodyLimit::max(shared::job::submission::LONGEST_BODY))
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(middleware::from_fn(answer_in_time))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), request_id::attach))

@@ -1,14 +1,14 @@
 //! The webhook by which the owner of a job hears that it has ended.
 
 use serde::Serialize;
-use shared::changes::{Notice, Recorded};
-use shared::id::JobId;
 use shared::job::Job;
+use shared::job::changes::{Notice, Recorded};
+use shared::job::submission::{Origin, Submission};
 use shared::job_type::{JobType, Payload};
-use shared::json::Json;
 use shared::payloads::webhook_delivery::WebhookDelivery;
-use shared::submission::{Origin, Submission};
-use shared::time::Timestamp;
+use shared::values::id::JobId;
+use shared::values::json::Json;
+use shared::values::time::Timestamp;
 
 /// What a delivery needs to know, as [`WebhookDelivery`] reads it.
 #[derive(Serialize)]

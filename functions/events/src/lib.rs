@@ -24,12 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use shared::chain::Chain;
-use shared::changes::{Kind, Notice, Publisher, Recorded};
 use shared::counters::CounterStore;
 use shared::job::Job;
+use shared::job::changes::{Kind, Notice, Publisher, Recorded};
 use shared::ports::{Clock, Inserted, JobQueue, JobStore, Message, StoreError};
-use shared::time::Timestamp;
+use shared::values::chain::Chain;
+use shared::values::time::Timestamp;
 use shared_aws::system::TIME_TO_ANSWER;
 use shared_aws::telemetry::about;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use events::{Events, StreamBatch};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use shared::changes::Publisher;
+use shared::job::changes::Publisher;
 use shared_aws::ports::Ports;
 use shared_aws::settings::{SettingErrors, environment};
 use shared_aws::sns::SnsPublisher;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::changes::{ImpossibleHistory, Recorded};
+use shared::job::changes::{ImpossibleHistory, Recorded};
 use shared::ports::StoreError;
 use shared_aws::dynamodb::stream::read_change;
 

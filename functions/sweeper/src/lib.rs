@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use shared::chain::Chain;
-use shared::id::JobId;
+use shared::job::due::{Decision, LONGEST_BETWEEN_LOOKS, copies_to_send, decide};
+use shared::job::transition::{ABANDONED, Change, Refusal};
 use shared::job::{Job, Status};
 use shared::ports::{
     Changed, Clock, DeadLetter, DeadLetters, JobQueue, JobStore, Message, Overdue, StoreError, Switch, Unreadable,
 };
-use shared::schedules::ScheduleStore;
-use shared::sweep::{Decision, LONGEST_BETWEEN_LOOKS, copies_to_send, decide};
-use shared::time::Timestamp;
-use shared::transition::{ABANDONED, Change, Refusal};
+use shared::schedule::store::ScheduleStore;
+use shared::values::chain::Chain;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 use shared_aws::system::TIME_TO_ANSWER;
 use shared_aws::telemetry::about;
 use tokio::task::JoinSet;

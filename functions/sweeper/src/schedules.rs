@@ -2,16 +2,16 @@
 //!
 //! For each schedule that is due it is decided whether its jobs are to be made; they are stored, announced with the delay
 //! that is left, and only then does the schedule move on. A sweeper that dies in between leaves it due: the next one
-//! keeps to the decision, finds the jobs stored, announces them once more, and goes on. See [`shared::schedules`].
+//! keeps to the decision, finds the jobs stored, announces them once more, and goes on. See [`shared::schedule::store`].
 
 use std::sync::Arc;
 
-use shared::chain::Chain;
-use shared::id::JobId;
 use shared::ports::{JobStore, StoreError};
+use shared::schedule::store::{Decision, Made, NotMade, ScheduleStore, announcement, decide, make_jobs};
 use shared::schedule::{Due, Schedule, ScheduleKey};
-use shared::schedules::{Decision, Made, NotMade, ScheduleStore, announcement, decide, make_jobs};
-use shared::time::Timestamp;
+use shared::values::chain::Chain;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 use shared_aws::telemetry::about;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shared::id::{JobId, Tenant};
+use shared::job::transition::{Change, Fence, Refusal};
 use shared::job::{Job, Progress, State};
-use shared::json::Json;
 use shared::ports::{Changed, Clock, JobStore};
-use shared::time::Timestamp;
-use shared::transition::{Change, Fence, Refusal};
+use shared::values::id::{JobId, Tenant};
+use shared::values::json::Json;
+use shared::values::time::Timestamp;
 use tokio::time::Instant;
 
 use crate::output::outputs_of;

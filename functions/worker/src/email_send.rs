@@ -9,9 +9,9 @@ use lettre::address::Envelope;
 use lettre::message::header::{ContentId, ContentTransferEncoding, ContentType};
 use lettre::message::{Mailbox, MultiPart, MultiPartBuilder, SinglePart};
 use serde::Serialize;
-use shared::id::JobId;
 use shared::payloads::email_send::{Attachment, EmailSend, Headers};
-use shared::time::Timestamp;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 
 use crate::job_types::Run;
 use crate::mail::Delivered;
@@ -58,7 +58,7 @@ async fn contents_of(attachments: &[Attachment], outputs: &dyn Outputs) -> Resul
             (None, Some(name)) => match outputs.read(name, left).await {
                 Ok(Some(content)) => content,
                 Ok(None) => return Err(JobError::give_up("there is no such file to attach").detail(name)),
-                Err(shared::files::FileError::TooLarge(_)) => return Err(too_large()),
+                Err(shared::ports::files::FileError::TooLarge(_)) => return Err(too_large()),
                 Err(error) => return Err(error.into()),
             },
             (None, None) => vec![], // no such attachment passes the door

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shared::files::{FileError, FileName};
 use shared::payloads::file_cleanup::FileCleanup;
-use shared::time::Timestamp;
+use shared::ports::files::{FileError, FileName};
+use shared::values::time::Timestamp;
 
 use crate::job_types::Run;
 use crate::{Context, JobError, Outputs};

@@ -20,8 +20,8 @@ use image::{
 };
 use moxcms::{ColorProfile, Layout, TransformOptions};
 use serde::Serialize;
-use shared::files::FileName;
 use shared::payloads::image_thumbnail::{Fit, ImageThumbnail, Picture, PictureFormat};
+use shared::ports::files::FileName;
 use tokio::sync::Semaphore;
 
 use self::entropy::Flaw;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use shared::json::Json;
+use shared::values::json::Json;
 
 /// Why an attempt failed, and what that means for the next one.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,7 +4,6 @@ use std::future::Future;
 
 use serde::Serialize;
 use shared::job_type::{JobType, Payload};
-use shared::json::Json;
 use shared::payloads::csv_generation::CsvGeneration;
 use shared::payloads::email_send::EmailSend;
 use shared::payloads::file_cleanup::FileCleanup;
@@ -15,6 +14,7 @@ use shared::payloads::push_notification::PushNotification;
 use shared::payloads::rehearsal::Rehearsal;
 use shared::payloads::report_generation::ReportGeneration;
 use shared::payloads::webhook_delivery::WebhookDelivery;
+use shared::values::json::Json;
 
 use crate::{Context, JobError};
 

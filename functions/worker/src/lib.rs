@@ -29,8 +29,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use shared::job::backoff::RetryPolicy;
 use shared::ports::{Clock, Entropy, JobQueue, JobStore};
-use shared::retry::RetryPolicy;
 use shared_aws::system::TIME_TO_ANSWER;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

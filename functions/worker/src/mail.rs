@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use lettre::Message;
 use lettre::message::Mailbox;
-use shared::chain::Chain;
+use shared::values::chain::Chain;
 use shared_aws::clients::SdkConfig;
 use shared_aws::ses::{Ses, SesError};
 use shared_aws::settings::MailUrl;

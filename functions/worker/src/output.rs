@@ -7,8 +7,8 @@ mod of_tenant;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use shared::chain::Chain;
-use shared::files::{FileError, FileName, FilePage, Upload};
+use shared::ports::files::{FileError, FileName, FilePage, Upload};
+use shared::values::chain::Chain;
 use shared_aws::clients::SdkConfig;
 #[cfg(debug_assertions)]
 use shared_aws::kill_points::{Guarded, KillPoints};
@@ -42,9 +42,9 @@ pub trait Outputs: Send + Sync {
     /// seen under its name before it is finished.
     async fn begin(&self, name: &FileName, content_type: &str) -> Result<Upload, FileError>;
 
-    /// Writes one part of it, numbered from 1 to [`shared::files::MOST_PARTS`], in place of any that was written under
+    /// Writes one part of it, numbered from 1 to [`shared::ports::files::MOST_PARTS`], in place of any that was written under
     /// this number before: to do it twice does no harm. All but the last are at least
-    /// [`shared::files::SMALLEST_PART`] bytes long.
+    /// [`shared::ports::files::SMALLEST_PART`] bytes long.
     async fn append(&self, upload: &Upload, number: u32, content: Vec<u8>) -> Result<(), FileError>;
 
     /// Makes the file of its first `parts` parts, unless there is one of its name already, which is left as it is.

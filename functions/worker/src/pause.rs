@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::chain::Chain;
 use shared::ports::Switch;
+use shared::values::chain::Chain;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 

@@ -2,9 +2,9 @@
 //! done; put in its place whatever your own items need.
 
 use serde::Serialize;
-use shared::chain::Chain;
 use shared::payloads::product_processing::ProductProcessing;
 use shared::product::ProductId;
+use shared::values::chain::Chain;
 
 use crate::job_types::Run;
 use crate::{Context, JobError};

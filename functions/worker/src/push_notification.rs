@@ -1,8 +1,8 @@
 //! `push-notification`: one notification, handed to the deployment's push gateway.
 
 use serde::Serialize;
-use shared::id::JobId;
 use shared::payloads::push_notification::{FlatObject, PushNotification};
+use shared::values::id::JobId;
 use url::Url;
 
 use crate::job_types::Run;
@@ -69,7 +69,7 @@ mod tests {
     use crate::outbound::tests::server;
     use crate::outbound::{Outbound, OutboundPolicy};
     use shared::job_type::Payload;
-    use shared::time::Timestamp;
+    use shared::values::time::Timestamp;
 
     const ID: &str = "01938e5c-7a00-7000-8000-000000000000";
 

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shared::files::{FileError, FileName, Upload};
-use shared::id::JobId;
 use shared::payloads::rehearsal::{Act, Rehearsal};
+use shared::ports::files::{FileError, FileName, Upload};
+use shared::values::id::JobId;
 
 use crate::job_types::Run;
 use crate::{Context, JobError, Outputs};
@@ -77,7 +77,7 @@ async fn write_rows(context: &Context, rows: u64, a_part_takes: Duration) -> Res
     }
 }
 
-/// A part is at least so long, unless it is the last: 6 MiB. S3 wants [`shared::files::SMALLEST_PART`].
+/// A part is at least so long, unless it is the last: 6 MiB. S3 wants [`shared::ports::files::SMALLEST_PART`].
 const PART_BYTES: usize = 6 * 1024 * 1024;
 
 /// A file of numbers and their squares, as far as it is written.

@@ -5,12 +5,12 @@ mod html;
 mod statistics;
 
 use serde::{Deserialize, Serialize};
-use shared::chain::Chain;
-use shared::files::FileName;
-use shared::id::{JobId, Tenant};
 use shared::job::{Job, State};
 use shared::payloads::report_generation::ReportGeneration;
+use shared::ports::files::FileName;
 use shared::ports::{Cursor, JobStore, Lane, ListQuery, StoreError};
+use shared::values::chain::Chain;
+use shared::values::id::{JobId, Tenant};
 
 use self::statistics::{Outcome, Seen, Statistics};
 use crate::job_types::Run;
@@ -112,8 +112,8 @@ fn seen(job: &Job) -> Seen<'_> {
 
 #[cfg(test)]
 mod tests {
-    use shared::memory::MemoryStore;
-    use shared::time::Timestamp;
+    use shared::ports::memory::MemoryStore;
+    use shared::values::time::Timestamp;
 
     use super::*;
 

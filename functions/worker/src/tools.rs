@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use shared::ports::{Clock, JobStore};
 use shared::product::Products;
-use shared::standard_webhooks::WebhookSecret;
+use shared::values::standard_webhooks::WebhookSecret;
 use shared_aws::clients::SdkConfig;
 use shared_aws::settings::{Lookup, Secret, WorkerSettings};
 

@@ -1,9 +1,9 @@
 //! `webhook-delivery`: one event, posted and signed as Standard Webhooks says.
 
 use serde::Serialize;
-use shared::json::Json;
 use shared::payloads::webhook_delivery::WebhookDelivery;
-use shared::time::Timestamp;
+use shared::values::json::Json;
+use shared::values::time::Timestamp;
 
 use crate::job_types::Run;
 use crate::outbound::{Delivered, Post, deliver};
@@ -45,7 +45,7 @@ fn body_of(delivery: &WebhookDelivery, created_at: Timestamp) -> Result<String, 
 mod tests {
     use super::*;
     use shared::job_type::Payload;
-    use shared::standard_webhooks::WebhookSecret;
+    use shared::values::standard_webhooks::WebhookSecret;
 
     fn body(json: &str) -> String {
         let delivery = WebhookDelivery::parse(json).expect("fits");

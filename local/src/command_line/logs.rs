@@ -15,8 +15,8 @@ use serde_json::Value;
 use super::exit::Failure;
 use super::text::plain;
 use super::{Console, Exit};
-use crate::follow::{readable, time_of_day};
-use crate::functions::NAMES;
+use crate::stack::follow::{readable, time_of_day};
+use crate::stack::functions::NAMES;
 
 /// Prints the lines about a job, oldest first; or says where they are.
 pub async fn run(id: JobId, data_dir: &Path, client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {

@@ -1,8 +1,8 @@
 //! What the code relies on, whatever template the stack was made of: its own constants, held against what is there.
 
 use serde_json::Value;
-use shared::submission::MOST_ATTEMPTS;
-use shared::transition::LEASE_MARGIN;
+use shared::job::submission::MOST_ATTEMPTS;
+use shared::job::transition::LEASE_MARGIN;
 use shared_aws::settings::{ApiSettings, Place, SettingErrors, WorkerSettings, dead_letter_queue_url, limits};
 
 use super::aws::Unanswered;

@@ -1,7 +1,7 @@
 //! Whether work gets on: what brings it to the functions, how old it is, and what was given up.
 
 use jiff::{SignedDuration, Timestamp};
-use shared::sweep::LONGEST_QUEUE_DELAY;
+use shared::job::due::LONGEST_QUEUE_DELAY;
 
 use super::aws::{Unanswered, text};
 use super::deployed::{Deployed, number, time};

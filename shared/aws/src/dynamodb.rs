@@ -1,6 +1,6 @@
 //! The job store on DynamoDB. This module and those below it are the only ones that know what is in the table.
 //!
-//! Each change is one `UpdateItem` whose condition says what [`shared::transition::transition`] says, so that nothing
+//! Each change is one `UpdateItem` whose condition says what [`shared::job::transition::transition`] says, so that nothing
 //! has to be read first and no two writers can both succeed. A claim of a job that has waited long is the second of two.
 
 mod attributes;
@@ -28,14 +28,14 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure as OnRefusal};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
-use shared::id::JobId;
+use shared::job::transition::{Change, transition};
 use shared::job::{Job, Status};
 use shared::ports::{
     Changed, Deleted, Inserted, InsertedWith, JobStore, ListQuery, Overdue, OwnItem, Page, Source, StoreError,
     Unreadable,
 };
-use shared::time::Timestamp;
-use shared::transition::{Change, transition};
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 
 use self::attributes::{Attributes, text};
 use self::item::{Item, read};

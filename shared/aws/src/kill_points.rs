@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Signal, getpid, kill_process};
-use shared::id::JobId;
 use shared::job::Job;
+use shared::job::transition::Change;
 use shared::ports::{
     Changed, DeadLetter, DeadLetters, Deleted, Inserted, InsertedWith, JobQueue, JobStore, ListQuery, Message, Overdue,
     OwnItem, Page, QueueError, Receipt, StoreError, Unreadable,
 };
-use shared::time::Timestamp;
-use shared::transition::Change;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 
 use crate::settings::Lookup;
 

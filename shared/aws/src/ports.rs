@@ -7,8 +7,8 @@ use shared::counters::CounterStore;
 use shared::ports::{DeadLetters, JobQueue, JobStore, Switch};
 use shared::product::Products;
 use shared::quota::QuotaStore;
-use shared::schedules::ScheduleStore;
-use shared::subscriptions::SubscriptionStore;
+use shared::schedule::store::ScheduleStore;
+use shared::subscription::store::SubscriptionStore;
 
 use crate::dynamodb::DynamoStore;
 #[cfg(debug_assertions)]

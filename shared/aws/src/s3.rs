@@ -8,8 +8,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, Delete, Object, ObjectIdentifier, Part,
 };
-use shared::files::{FileError, FileName, FilePage, StoredFile, Upload};
-use shared::time::Timestamp;
+use shared::ports::files::{FileError, FileName, FilePage, StoredFile, Upload};
+use shared::values::time::Timestamp;
 
 use crate::clients::patient;
 

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
+use shared::job::backoff::RetryPolicy;
+use shared::job::submission::{LONGEST_TIMEOUT_SECONDS, Limits};
 use shared::job_type::JobType;
 use shared::payloads::email_send::parse_address;
-use shared::retry::RetryPolicy;
-use shared::standard_webhooks::WebhookSecret;
-use shared::submission::{LONGEST_TIMEOUT_SECONDS, Limits};
+use shared::values::standard_webhooks::WebhookSecret;
 use url::Url;
 
 /// What is wrong with a setting.

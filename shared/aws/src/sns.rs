@@ -6,8 +6,8 @@ use aws_sdk_sns::Client;
 use aws_sdk_sns::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::operation::publish_batch::PublishBatchError;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
-use shared::chain::Chain;
-use shared::changes::{EventId, Notice, Publisher};
+use shared::job::changes::{EventId, Notice, Publisher};
+use shared::values::chain::Chain;
 
 /// As many messages as one `PublishBatch` takes.
 /// <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>

@@ -11,10 +11,10 @@ use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, MessageAttributeValue, MessageSystemAttributeNameForSends,
     MessageSystemAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
 };
-use shared::chain::Chain;
-use shared::id::JobId;
+use shared::job::submission::Origin;
 use shared::ports::{DeadLetter, DeadLetters, JobQueue, Message, QueueError, Receipt};
-use shared::submission::Origin;
+use shared::values::chain::Chain;
+use shared::values::id::JobId;
 
 /// As many messages as one `SendMessageBatch` takes.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use shared::ports::{Clock, Entropy};
-use shared::time::Timestamp;
+use shared::values::time::Timestamp;
 
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,10 +12,10 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serializer as _;
 use serde_json::{Value, json};
-use shared::id::Tenant;
 use shared::job::Job;
 use shared::ports::Clock as _;
-use shared::time::Timestamp;
+use shared::values::id::Tenant;
+use shared::values::time::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};

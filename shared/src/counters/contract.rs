@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use super::{Bucket, CounterStore, Counts, Durations, Histogram, Range, Tally, Total};
-use crate::changes::{JobChange, Recorded};
-use crate::event::Event;
-use crate::id::{JobId, Tenant};
 use crate::job::TypeName;
+use crate::job::changes::{JobChange, Recorded};
+use crate::job::event::Event;
 use crate::quota::MINUTE;
-use crate::time::Timestamp;
+use crate::values::id::{JobId, Tenant};
+use crate::values::time::Timestamp;
 
 /// When the story of the suite begins: 2027-01-15T08:00:00Z.
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);

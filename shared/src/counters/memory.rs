@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{CounterStore, Minute, Tally, Total, Totals, counted_of};
-use crate::changes::{EventId, Recorded};
-use crate::id::Tenant;
+use crate::job::changes::{EventId, Recorded};
 use crate::ports::StoreError;
 use crate::quota::minute_of;
-use crate::time::Timestamp;
+use crate::values::id::Tenant;
+use crate::values::time::Timestamp;
 
 /// A [`CounterStore`] in memory. It forgets nothing, so it is for tests.
 #[derive(Debug, Default)]

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
-use crate::json::null_is_absent;
+use crate::values::invalid::{InvalidField, read_fields};
+use crate::values::json::null_is_absent;
 
 /// A table, and how it is written. The payload is the table itself; or an object with the table in `rows`, beside the
 /// options. (A flat object cannot have a table in a field, so one is never taken for the other.)

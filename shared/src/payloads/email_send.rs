@@ -11,11 +11,11 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 pub use self::address::parse_address;
-use crate::base64_text::Base64;
-use crate::files::FileName;
-use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
-use crate::json::null_is_absent;
+use crate::ports::files::FileName;
+use crate::values::base64_text::Base64;
+use crate::values::invalid::{InvalidField, read_fields};
+use crate::values::json::null_is_absent;
 
 /// The most addresses one e-mail may go to, `to`, `cc` and `bcc` together: the limit of Amazon SES.
 /// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>

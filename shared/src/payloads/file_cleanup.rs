@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::files::FileName;
-use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
-use crate::json::{Whole, null_is_absent};
+use crate::ports::files::FileName;
+use crate::values::invalid::{InvalidField, read_fields};
+use crate::values::json::{Whole, null_is_absent};
 
 /// The longest ago that can be asked for, in days.
 pub const MOST_DAYS: u32 = 3650;

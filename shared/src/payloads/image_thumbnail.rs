@@ -6,11 +6,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::base64_text::Base64;
-use crate::files::FileName;
-use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
-use crate::json::{Whole, null_is_absent};
+use crate::ports::files::FileName;
+use crate::values::base64_text::Base64;
+use crate::values::invalid::{InvalidField, read_fields};
+use crate::values::json::{Whole, null_is_absent};
 
 /// The longest side that a thumbnail may have, in pixels.
 pub const LONGEST_SIDE: u32 = 2048;

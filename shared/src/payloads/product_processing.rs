@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
 use crate::product::ProductId;
+use crate::values::invalid::{InvalidField, read_fields};
 
 /// Names the product.
 #[derive(Debug, Deserialize)]

@@ -6,9 +6,9 @@ use indexmap::IndexMap;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
-use crate::json::Json;
+use crate::values::invalid::{InvalidField, read_fields};
+use crate::values::json::Json;
 
 /// One notification. Which service brings it to the device is the gateway's affair.
 #[derive(Debug, Deserialize)]

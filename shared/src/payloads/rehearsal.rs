@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
-use crate::json::null_is_absent;
+use crate::values::invalid::{InvalidField, read_fields};
+use crate::values::json::null_is_absent;
 
 /// What each attempt shall do, in order; the last one is repeated. Nothing said: succeed.
 ///

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::invalid::{InvalidField, read_fields};
+use crate::job::submission::parse_time;
 use crate::job_type::Payload;
-use crate::json::Whole;
-use crate::submission::parse_time;
-use crate::time::Timestamp;
+use crate::values::invalid::{InvalidField, read_fields};
+use crate::values::json::Whole;
+use crate::values::time::Timestamp;
 
 /// The longest time that can be asked for in hours: 31 days.
 pub const MOST_HOURS: u32 = 744;

@@ -4,10 +4,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::invalid::{InvalidField, read_fields};
 use crate::job_type::Payload;
-use crate::json::Json;
 use crate::subscription::EventType;
+use crate::values::invalid::{InvalidField, read_fields};
+use crate::values::json::Json;
 
 /// One event and who shall hear of it.
 #[derive(Debug, Deserialize)]

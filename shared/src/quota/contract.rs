@@ -4,8 +4,8 @@
 #![expect(clippy::expect_used, reason = "to panic is what a failed contract does")]
 
 use super::{MINUTE, QuotaStore, Taken};
-use crate::id::Tenant;
-use crate::time::Timestamp;
+use crate::values::id::Tenant;
+use crate::values::time::Timestamp;
 
 /// The suite.
 pub async fn quota_store(store: &dyn QuotaStore) {

@@ -7,8 +7,8 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use super::clocks::{Stretch, stretches};
 use super::cron::Cron;
-use crate::invalid::InvalidField;
-use crate::time::Timestamp;
+use crate::values::invalid::InvalidField;
+use crate::values::time::Timestamp;
 
 /// When a schedule runs: the minutes that a cron expression of five fields names, by the clocks of a time zone.
 ///

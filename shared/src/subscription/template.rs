@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 
 use super::Published;
-use crate::invalid::InvalidField;
-use crate::json::Json;
-use crate::submission::LONGEST_BODY;
+use crate::job::submission::LONGEST_BODY;
+use crate::values::invalid::InvalidField;
+use crate::values::json::Json;
 
 /// The longest template, in bytes.
 pub const LONGEST_TEMPLATE: usize = 32 * 1024;
@@ -366,7 +366,7 @@ mod tests {
 
     use super::*;
     use crate::subscription::{EventId, EventType};
-    use crate::time::Timestamp;
+    use crate::values::time::Timestamp;
 
     fn template(json: &str) -> Template {
         Template::parse(Json::parse(json).expect(json)).expect(json)

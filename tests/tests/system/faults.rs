@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use shared::id::{JobId, Tenant};
+use shared::job::submission::{Origin, Submission};
 use shared::job::{Job, Status};
 use shared::ports::JobStore;
-use shared::submission::{Origin, Submission};
-use shared::time::Timestamp;
+use shared::values::id::{JobId, Tenant};
+use shared::values::time::Timestamp;
 use tests::system::{System, alone_with_the_workers, functions, system};
 
 const CSV: &str = r#"{"type":"csv-generation","payload":{"name":"Alice","score":95}}"#;

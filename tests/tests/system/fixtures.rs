@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use shared::id::JobId;
 use shared::job::Status;
 use shared::ports::JobStore;
-use shared::time::Timestamp;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 use tests::engines::config_at;
 use tests::fixtures::{FIXTURES, Fixture};
 use tests::system::{System, sqs_client, system};

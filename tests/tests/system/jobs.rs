@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use shared::job::submission::{Origin, Submission};
 use shared::ports::JobStore;
-use shared::submission::{Origin, Submission};
-use shared::time::Timestamp;
+use shared::values::time::Timestamp;
 use tests::system::system;
 
 const ENDS: [&str; 3] = ["completed", "failed", "cancelled"];
@@ -117,8 +117,8 @@ async fn the_schedule_brings_a_job_without_a_message_to_its_end() {
     let long_ago = Timestamp::from_millis(i64::try_from(now).expect("before 292277026596")) - Duration::from_secs(120);
     let submission = Submission::parse(br#"{"type":"csv-generation","payload":{"a":1}}"#, long_ago).expect("fits");
     let origin = Origin { correlation_id: "lost".to_owned(), traceparent: None };
-    let id = shared::id::JobId::at(long_ago, [5; 10]);
-    let job = submission.into_job(id, shared::id::Tenant::only(), long_ago, origin);
+    let id = shared::values::id::JobId::at(long_ago, [5; 10]);
+    let job = submission.into_job(id, shared::values::id::Tenant::only(), long_ago, origin);
     system.store().insert_if_absent(&job).await.expect("stored");
     let job = system.job_once(&id.to_string(), &ENDS, Duration::from_secs(150)).await;
     assert_eq!(job["status"], "completed", "{job}");

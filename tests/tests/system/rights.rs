@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use shared::id::{JobId, Tenant};
+use shared::job::submission::{Origin, Submission};
 use shared::ports::{JobStore, Message};
-use shared::submission::{Origin, Submission};
-use shared::time::Timestamp;
+use shared::values::id::{JobId, Tenant};
+use shared::values::time::Timestamp;
 use shared_aws::operations::of;
 use tests::gate::Call;
 use tests::system::{System, sqs_client, start_with};

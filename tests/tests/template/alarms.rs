@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use shared::sweep::LONGEST_QUEUE_DELAY;
+use shared::job::due::LONGEST_QUEUE_DELAY;
 
 use crate::invariant::Mutation::{Add, Remove, Set};
 use crate::invariant::invariants;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use shared::submission::{LONGEST_TIMEOUT_SECONDS, Limits};
-use shared::sweep::PATIENCE;
-use shared::transition::LEASE_MARGIN;
+use shared::job::due::PATIENCE;
+use shared::job::submission::{LONGEST_TIMEOUT_SECONDS, Limits};
+use shared::job::transition::LEASE_MARGIN;
 use shared_aws::settings::limits;
 
 use crate::invariant::Mutation::{Add, Remove, Set};
@@ -13,7 +13,7 @@ use crate::invariant::invariants;
 use crate::stack::{Stack, Template, constant, fields, file, number, plain, quoted_after, text, texts};
 
 invariants! {
-    each_function_runs_its_own_binary_on_the_runtime_of_binaries, "local/src/functions.rs",
+    each_function_runs_its_own_binary_on_the_runtime_of_binaries, "local/src/stack/functions.rs",
         "A function would not start, or would do another's work.", [
         Set("Globals/Function/Handler", "main"),
         Set("Globals/Function/Runtime", "provided.al2"),
@@ -39,7 +39,7 @@ invariants! {
         Set("HttpApiIntegration/Properties/TimeoutInMillis", "29000"),
         Set("HttpApiIntegration/Properties/TimeoutInMillis", "31000"),
     ];
-    a_worker_outlives_the_lease_of_the_longest_attempt, "shared/src/submission.rs",
+    a_worker_outlives_the_lease_of_the_longest_attempt, "shared/src/job/submission.rs",
         "The longest jobs would be ended before their time, again and again.", [
         Set("WorkerFunction/Properties/Timeout", "60"),
         Set("Mappings/Worker/60/LongestAttempt", "'55'"),
@@ -66,7 +66,7 @@ invariants! {
         Set("SweeperFunction/Properties/Events/Minute/Properties/RetryPolicy/MaximumRetryAttempts", "3"),
         Remove("SweeperFunction/Properties/EventInvokeConfig"),
     ];
-    the_sweeper_comes_as_often_as_its_reckoning_says, "shared/src/sweep.rs",
+    the_sweeper_comes_as_often_as_its_reckoning_says, "shared/src/job/due.rs",
         "Long delays would end late, and lost messages be found late.", [
         Set("SweeperFunction/Properties/Events/Minute/Properties/ScheduleExpression", "rate(5 minutes)"),
         Add("SweeperFunction/Properties/Events/Minute/Properties/State", "DISABLED"),
@@ -174,7 +174,7 @@ fn a_function_runs_on_the_machine_that_it_was_built_for(template: &Template) {
 
 fn a_client_gets_the_functions_own_answer_however_late_it_is(template: &Template) {
     let stack = template.stack();
-    let wait = constant("functions/api/src/look.rs", "LONGEST_WAIT");
+    let wait = constant("functions/api/src/jobs/show.rs", "LONGEST_WAIT");
     let table = constant("shared/aws/src/clients.rs", "OPERATION_TIMEOUT");
     let own = constant("functions/api/src/lib.rs", "TIME_TO_ANSWER");
     let function = number(&stack.properties("ApiFunction")["Timeout"]);
@@ -233,7 +233,7 @@ fn the_sweeper_comes_as_often_as_its_reckoning_says(template: &Template) {
     assert_eq!(schedule["FlexibleTimeWindow"], json!({ "Mode": "OFF" }));
     assert_ne!(schedule["State"], "DISABLED");
     assert_eq!(stack.sweep_period(), PATIENCE.as_secs());
-    assert_eq!(2 * stack.sweep_period(), constant("shared/src/sweep.rs", "LOOK_AHEAD"), "two sweeps");
+    assert_eq!(2 * stack.sweep_period(), constant("shared/src/job/due.rs", "LOOK_AHEAD"), "two sweeps");
 }
 
 fn the_sweeper_has_time_for_its_messages(template: &Template) {

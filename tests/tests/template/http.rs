@@ -9,7 +9,7 @@ use crate::invariant::invariants;
 use crate::stack::{Template, fields, file, number, text, texts};
 
 invariants! {
-    the_open_routes_are_those_that_the_apis_description_says_are_open, "functions/api/src/caller.rs",
+    the_open_routes_are_those_that_the_apis_description_says_are_open, "functions/api/src/http/caller.rs",
         "What tells of jobs would be told to everybody; or nobody could ask whether the deployment is well.", [
         Set("HealthRoute/Properties/RouteKey", "GET /jobs"),
         Set("DocsRoute/Properties/RouteKey", "ANY /docs"),
@@ -30,7 +30,7 @@ invariants! {
         Remove("HttpApiRoute/Properties/AuthorizerId"),
         Set("Conditions/AsksForSignatures", "!Equals [!Ref AuthMode, none]"),
     ];
-    scopes_are_asked_for_by_the_function_which_knows_the_routes, "functions/api/src/caller.rs",
+    scopes_are_asked_for_by_the_function_which_knows_the_routes, "functions/api/src/http/caller.rs",
         "The gateway would refuse a token that has another of the scopes that are enough.", [
         Add("HttpApiRoute/Properties/AuthorizationScopes", "[jobs:read]"),
     ];

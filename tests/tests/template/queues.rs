@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::job::HeldBack;
-use shared::submission::MOST_ATTEMPTS;
+use shared::job::submission::MOST_ATTEMPTS;
 
 use crate::invariant::Mutation::{Add, Remove, Set};
 use crate::invariant::invariants;
@@ -18,7 +18,7 @@ invariants! {
         Set("Mappings/Worker/900/Visibility", "900"),
         Set("Parameters/WorkerTimeout/AllowedValues", "[60, 300, 600, 900]"),
     ];
-    a_message_is_delivered_more_often_than_a_job_is_attempted, "shared/src/submission.rs",
+    a_message_is_delivered_more_often_than_a_job_is_attempted, "shared/src/job/submission.rs",
         "A job would be dead before its last attempt.", [
         Set("JobsQueue/Properties/RedrivePolicy/maxReceiveCount", "10"),
         Set("JobsQueue/Properties/RedrivePolicy/maxReceiveCount", "1000"),

@@ -26,7 +26,7 @@ invariants! {
         Add("SweeperFunction/Properties/Environment/Variables/WEBHOOK_SECRET", "!Ref WebhookSecret"),
         Add("Globals/Function/Environment/Variables/RUST_LOG", "debug"),
     ];
-    a_setting_has_on_aws_the_parameter_that_it_has_on_a_machine, "local/src/environment.rs",
+    a_setting_has_on_aws_the_parameter_that_it_has_on_a_machine, "local/src/stack/environment.rs",
         "What somebody sets would become something else.", [
         Set("WorkerFunction/Properties/Environment/Variables/MAIL_FROM", "!Ref MailUrl"),
         Set("WorkerFunction/Properties/Environment/Variables/PUSH_GATEWAY_URL", "!Ref PushGatewayToken"),
@@ -95,7 +95,7 @@ invariants! {
         Swap("Rules/TokensHaveAnIssuerAndAnAudience/Assertions/0", "JwtIssuer\"}", "JwtAudience\"}"),
         Remove("Rules"),
     ];
-    the_outputs_are_those_that_programs_and_the_manual_ask_for, "local/src/aws_env.rs",
+    the_outputs_are_those_that_programs_and_the_manual_ask_for, "local/src/stack/aws_env.rs",
         "The local stack, and the manual's commands, would not find what they are about.", [
         Remove("Outputs/ApiUrl"),
         Remove("Outputs/DeadLetterQueueUrl"),
@@ -181,7 +181,7 @@ fn no_function_gets_a_variable_that_it_does_not_read(template: &Template) {
 }
 
 fn a_setting_has_on_aws_the_parameter_that_it_has_on_a_machine(template: &Template) {
-    let code = file("local/src/environment.rs");
+    let code = file("local/src/stack/environment.rs");
     let (_, table) = code.split_once("const SETTINGS").expect("a table of settings");
     let (table, _) = table.split_once("];").expect("its end");
     let read: BTreeSet<_> = FUNCTIONS.iter().flat_map(|(_, binary)| read_by(binary)).collect();

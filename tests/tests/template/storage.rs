@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use shared::id::{JobId, Tenant};
 use shared::job::Job;
+use shared::job::submission::{Origin, Submission};
+use shared::job::transition::{Change, transition};
 use shared::job_type::JobType;
-use shared::json::Json;
-use shared::submission::{Origin, Submission};
-use shared::time::Timestamp;
-use shared::transition::{Change, transition};
+use shared::values::id::{JobId, Tenant};
+use shared::values::json::Json;
+use shared::values::time::Timestamp;
 use shared_aws::dynamodb::stream::image_of;
 
 use crate::invariant::Mutation::{Add, Remove, Set, Swap};

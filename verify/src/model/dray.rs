@@ -1,12 +1,12 @@
 //! What the processes do next, what can go wrong, and what must hold all the same.
 
-use shared::id::{JobId, Tenant};
+use shared::job::due::{Decision, LONGEST_QUEUE_DELAY, decide, queue_delay};
+use shared::job::submission::{Origin, Submission};
+use shared::job::transition::{Change, Fence, LEASE_MARGIN, Refusal, transition};
 use shared::job::{Job, State, Status};
-use shared::json::Json;
-use shared::submission::{Origin, Submission};
-use shared::sweep::{Decision, LONGEST_QUEUE_DELAY, decide, queue_delay};
-use shared::time::Timestamp;
-use shared::transition::{Change, Fence, LEASE_MARGIN, Refusal, transition};
+use shared::values::id::{JobId, Tenant};
+use shared::values::json::Json;
+use shared::values::time::Timestamp;
 use stateright::{Model, Property};
 
 use super::weakness::pretend_lease_over;
@@ -212,7 +212,7 @@ fn submitted(max_attempts: u8, delay_seconds: u64) -> Job {
     Job { timeout: TICK.saturating_sub(LEASE_MARGIN), history: vec![], ..job }
 }
 
-/// Accepting the job: `functions/api/src/accept.rs`.
+/// Accepting the job: `functions/api/src/jobs/accept.rs`.
 impl Dray {
     fn first_of_api(&self) -> Api {
         if self.is_weak(Weakness::SendBeforePut) { Api::Announcing } else { Api::Storing }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use shared::job::transition::{Change, Fence};
 use shared::job::{Job, State, Status};
-use shared::time::Timestamp;
-use shared::transition::{Change, Fence};
+use shared::values::time::Timestamp;
 
 use super::world::{Place, Row};
 

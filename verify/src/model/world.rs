@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use shared::id::LeaseToken;
+use shared::job::due::PATIENCE;
 use shared::job::{Job, State};
-use shared::json::Json;
-use shared::sweep::PATIENCE;
-use shared::time::Timestamp;
+use shared::values::id::LeaseToken;
+use shared::values::json::Json;
+use shared::values::time::Timestamp;
 
 /// One step of the clock. All times of the model are whole ticks: a lease lasts one, the sweeper's patience is one,
 /// the longest time between two of its looks is 15.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
-use shared::id::JobId;
 use shared::job::Status;
+use shared::job::submission::Limits;
 use shared::ports::JobStore;
-use shared::submission::Limits;
+use shared::values::id::JobId;
 use tower::ServiceExt;
 
 use super::Fault;

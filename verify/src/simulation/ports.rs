@@ -9,17 +9,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
-use shared::changes::EventId;
 use shared::counters::MemoryCounters;
-use shared::id::{JobId, LeaseToken};
 use shared::job::Job;
-use shared::memory::{MemoryQueue, MemoryStore};
+use shared::job::changes::EventId;
+use shared::job::transition::Change;
+use shared::ports::memory::{MemoryQueue, MemoryStore};
 use shared::ports::{
     Changed, Clock, DeadLetter, DeadLetters, Deleted, Entropy, Inserted, InsertedWith, JobQueue, JobStore, ListQuery,
     Message, Overdue, OwnItem, Page, QueueError, Receipt, StoreError, Unreadable,
 };
-use shared::time::Timestamp;
-use shared::transition::Change;
+use shared::values::id::{JobId, LeaseToken};
+use shared::values::time::Timestamp;
 use tokio::sync::Notify;
 use worker::JobError;
 

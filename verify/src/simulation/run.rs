@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use shared::id::JobId;
 use shared::job::Status;
-use shared::memory::Delivery;
 use shared::ports::JobQueue;
+use shared::ports::memory::Delivery;
+use shared::values::id::JobId;
 use tests::world::{body, record};
 use tokio::task::JoinSet;
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use events::{Events, StreamBatch};
-use shared::changes::{EventId, JobChange, Notice, Publisher, Recorded};
 use shared::counters::{CounterStore, MemoryCounters, Minute, Totals};
-use shared::id::{JobId, Tenant};
 use shared::job::Job;
+use shared::job::changes::{EventId, JobChange, Notice, Publisher, Recorded};
 use shared::job_type::Payload as _;
 use shared::payloads::webhook_delivery::WebhookDelivery;
 use shared::ports::StoreError;
-use shared::time::Timestamp;
+use shared::values::id::{JobId, Tenant};
+use shared::values::time::Timestamp;
 use shared_aws::dynamodb::stream::image_of;
 
 use super::Fault;

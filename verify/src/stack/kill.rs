@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
-use shared::event::Event;
+use shared::job::event::Event;
 use shared::job::{Job, Status};
 use shared::ports::Clock;
 use shared_aws::system::SystemClock;

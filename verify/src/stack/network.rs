@@ -14,8 +14,8 @@ use local::Detour;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Client;
-use shared::id::JobId;
 use shared::job::Status;
+use shared::values::id::JobId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use shared::event::Event;
-use shared::id::JobId;
+use shared::job::event::Event;
+use shared::job::transition::LEASE_MARGIN;
 use shared::job::{Job, Status};
 use shared::ports::{Clock, JobStore};
-use shared::time::Timestamp;
-use shared::transition::LEASE_MARGIN;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 use shared_aws::system::SystemClock;
 
 use super::{Attacked, spread};

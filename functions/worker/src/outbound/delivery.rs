@@ -4,8 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::{HeaderMap, header};
 use serde::Serialize;
-use shared::chain::Chain;
-use shared::time::Timestamp;
+use shared::values::chain::Chain;
+use shared::values::time::Timestamp;
 use tokio::time::Instant;
 
 use super::{Answer, Outbound, OutboundError, Post};

@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "to panic is what a failed contract does")]
 
-use shared::files::{FileError, FileName, SMALLEST_PART};
+use shared::ports::files::{FileError, FileName, SMALLEST_PART};
 
 use super::Outputs;
 

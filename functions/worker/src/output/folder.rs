@@ -12,9 +12,9 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use shared::chain::Chain;
-use shared::files::{FileError, FileName, FilePage, SMALLEST_PART, StoredFile, Upload};
-use shared::time::Timestamp;
+use shared::ports::files::{FileError, FileName, FilePage, SMALLEST_PART, StoredFile, Upload};
+use shared::values::chain::Chain;
+use shared::values::time::Timestamp;
 use tempfile::NamedTempFile;
 
 use super::{Outputs, checked};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
-use shared::files::{FileError, FileName, FilePage, StoredFile, Upload};
-use shared::id::Tenant;
+use shared::ports::files::{FileError, FileName, FilePage, StoredFile, Upload};
+use shared::values::id::Tenant;
 
 use super::{Outputs, checked};
 use crate::JobError;

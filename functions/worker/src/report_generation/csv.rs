@@ -32,7 +32,7 @@ fn line(name: &str, of_type: &OfType) -> Vec<String> {
 mod tests {
     use std::time::Duration;
 
-    use shared::time::Timestamp;
+    use shared::values::time::Timestamp;
 
     use super::*;
     use crate::report_generation::statistics::Seen;

@@ -6,8 +6,8 @@ mod chart;
 use std::fmt::{self, Write};
 use std::iter;
 
-use shared::id::Tenant;
-use shared::time::Timestamp;
+use shared::values::id::Tenant;
+use shared::values::time::Timestamp;
 
 use super::statistics::{Counts, OfType, Outcome, Statistics};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shared::time::Timestamp;
+use shared::values::time::Timestamp;
 
 /// What a report says of one job.
 pub struct Seen<'a> {

@@ -30,12 +30,12 @@ use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure as OnRefusal, TransactWriteItem, Update,
 };
-use shared::changes::{Mark, Recorded};
 use shared::counters::{CounterStore, Field, KEPT, Minute, REMEMBERED, Tally, Totals, counted_of};
-use shared::id::Tenant;
+use shared::job::changes::{Mark, Recorded};
 use shared::ports::StoreError;
 use shared::quota::{MINUTE, minute_of};
-use shared::time::Timestamp;
+use shared::values::id::Tenant;
+use shared::values::time::Timestamp;
 use tokio::task::JoinSet;
 
 use super::attributes::{Attributes, number, text};

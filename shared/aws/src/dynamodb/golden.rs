@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use serde_dynamo::to_item;
-use shared::id::JobId;
 use shared::job::Job;
+use shared::job::transition::Change;
 use shared::ports::StoreError;
-use shared::transition::Change;
+use shared::values::id::JobId;
 
 use super::item::Item;
 use super::update::updates_for;

@@ -4,11 +4,11 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
-use shared::chain::Chain;
-use shared::id::JobId;
 use shared::job::Job;
 use shared::ports::{Cursor, Lane, ListQuery, Overdue, Page, StoreError, Unreadable};
-use shared::time::Timestamp;
+use shared::values::chain::Chain;
+use shared::values::id::JobId;
+use shared::values::time::Timestamp;
 
 use super::attributes::{Attributes, number, text, text_in};
 use super::find::KeyQuery;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shared::event::Event;
-use shared::id::{JobId, LeaseToken, Tenant};
+use shared::job::event::Event;
 use shared::job::{FORMAT, Fingerprint, HeldBack, Job, KEEP_ENDED, Progress, State, Status, Tag, TypeName};
-use shared::json::Json;
 use shared::ports::{Cursor, Lane, Source, StoreError};
-use shared::time::Timestamp;
+use shared::values::id::{JobId, LeaseToken, Tenant};
+use shared::values::json::Json;
+use shared::values::time::Timestamp;
 
 use super::attributes::{Attributes, read_as, text_in};
 

@@ -6,10 +6,10 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure as OnRefusal};
 use serde::Serialize;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
-use shared::id::Tenant;
-use shared::name::Name;
 use shared::ports::StoreError;
-use shared::time::Timestamp;
+use shared::values::id::Tenant;
+use shared::values::name::Name;
+use shared::values::time::Timestamp;
 
 use super::attributes::{Attributes, number, text};
 use super::{DynamoStore, no_answer};

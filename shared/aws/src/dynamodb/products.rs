@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
-use shared::id::Tenant;
 use shared::ports::StoreError;
 use shared::product::{Product, ProductId, Products};
-use shared::time::Timestamp;
+use shared::values::id::Tenant;
+use shared::values::time::Timestamp;
 
 use super::attributes::{number, text};
 use super::{DynamoStore, no_answer};

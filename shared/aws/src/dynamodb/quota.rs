@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use shared::id::Tenant;
 use shared::ports::StoreError;
 use shared::quota::{QuotaStore, Taken};
-use shared::time::Timestamp;
+use shared::values::id::Tenant;
+use shared::values::time::Timestamp;
 
 use super::attributes::{number, text};
 use super::{DynamoStore, no_answer};

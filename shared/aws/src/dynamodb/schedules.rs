@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use shared::chain::Chain;
-use shared::id::Tenant;
-use shared::json::Json;
 use shared::ports::{Source, StoreError};
+use shared::schedule::store::{SchedulePage, ScheduleStore};
 use shared::schedule::{Overlap, Rule, Schedule, ScheduleKey, ScheduleName, Skips, State};
-use shared::schedules::{SchedulePage, ScheduleStore};
-use shared::time::Timestamp;
+use shared::values::chain::Chain;
+use shared::values::id::Tenant;
+use shared::values::json::Json;
+use shared::values::time::Timestamp;
 
 use super::DynamoStore;
 use super::attributes::{Attributes, number, read_as, text, text_in};
@@ -196,8 +196,8 @@ fn read(item: Attributes) -> Result<Schedule, StoreError> {
 #[cfg(test)]
 mod tests {
     use serde_dynamo::aws_sdk_dynamodb_1::to_item;
+    use shared::job::submission::Limits;
     use shared::schedule::Definition;
-    use shared::submission::Limits;
 
     use super::*;
 

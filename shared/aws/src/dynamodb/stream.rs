@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_dynamo::{AttributeValue, from_item, to_item};
-use shared::changes::JobChange;
-use shared::event::Event;
-use shared::id::{JobId, Tenant};
+use shared::job::changes::JobChange;
+use shared::job::event::Event;
 use shared::job::{Job, TypeName};
 use shared::ports::{Source, StoreError};
+use shared::values::id::{JobId, Tenant};
 
 use super::item::Item;
 
@@ -60,11 +60,11 @@ pub fn image_of(job: &Job) -> Result<String, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use shared::job::submission::{Origin, Submission};
+    use shared::job::transition::{Change, transition};
     use shared::job_type::JobType;
-    use shared::json::Json;
-    use shared::submission::{Origin, Submission};
-    use shared::time::Timestamp;
-    use shared::transition::{Change, transition};
+    use shared::values::json::Json;
+    use shared::values::time::Timestamp;
 
     use super::*;
 

@@ -4,14 +4,14 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use shared::chain::Chain;
-use shared::id::Tenant;
 use shared::job::TypeName;
-use shared::json::Json;
 use shared::ports::{Source, StoreError};
+use shared::subscription::store::{Matching, SubscriptionPage, SubscriptionStore};
 use shared::subscription::{Definition, EventType, Place, Subscription, SubscriptionKey, SubscriptionName, Template};
-use shared::subscriptions::{Matching, SubscriptionPage, SubscriptionStore};
-use shared::time::Timestamp;
+use shared::values::chain::Chain;
+use shared::values::id::Tenant;
+use shared::values::json::Json;
+use shared::values::time::Timestamp;
 
 use super::DynamoStore;
 use super::attributes::{Attributes, read_as, text, text_in};

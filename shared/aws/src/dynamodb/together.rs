@@ -8,9 +8,9 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem,
 };
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
-use shared::chain::Chain;
 use shared::job::Job;
 use shared::ports::{Inserted, InsertedWith, JobStore, OwnItem, Source, StoreError};
+use shared::values::chain::Chain;
 
 use super::attributes::Attributes;
 use super::item::{Item, read};

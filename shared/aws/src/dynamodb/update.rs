@@ -1,18 +1,20 @@
-//! Each change as one update, or a claim as one of two, whose condition says what [`shared::transition::transition`] says.
+//! Each change as one update, or a claim as one of two, whose condition says what [`shared::job::transition::transition`] says.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
-use shared::event::{Event, LAPSED};
-use shared::id::{JobId, LeaseToken, Tenant};
+use shared::job::due;
+use shared::job::event::{Event, LAPSED};
+use shared::job::transition::{
+    ABANDONED, Change, Fence, LEASE_MARGIN, MOST_ATTEMPTS_IN_ALL, MOST_EVENTS, latest_kept_due,
+};
 use shared::job::{FORMAT, HeldBack, KEEP_ENDED, Status};
 use shared::job_type::JobType;
 use shared::ports::{Lane, StoreError};
-use shared::sweep;
-use shared::time::Timestamp;
-use shared::transition::{ABANDONED, Change, Fence, LEASE_MARGIN, MOST_ATTEMPTS_IN_ALL, MOST_EVENTS, latest_kept_due};
+use shared::values::id::{JobId, LeaseToken, Tenant};
+use shared::values::time::Timestamp;
 
 use super::Attributes;
 use super::item::{due_shard, listing};
@@ -82,7 +84,7 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
             .set("status", Status::Pending)?
             .set("error", error)?
             .set("not_before", not_before)?
-            .set("due_at", sweep::due_after(*not_before))?
+            .set("due_at", due::due_after(*not_before))?
             .remove("lease_until")
             .happens(&Event::Retrying { at: *now, error: error.clone(), not_before: *not_before })?,
         Change::Fail { now, fence, error, tenant } => Update::default()
@@ -99,7 +101,7 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
             .set("checkpoint", checkpoint.as_str())?
             .set("step", 0)?
             .set("not_before", now)?
-            .set("due_at", sweep::due_after(*now))?
+            .set("due_at", due::due_after(*now))?
             .remove("lease_until")
             .happens(&Event::Yielded { at: *now })?,
         Change::Report { fence, progress } => Update::default().held_by(fence)?.set("progress", progress)?,
@@ -125,7 +127,7 @@ fn update_for(id: JobId, change: &Change) -> Result<Update, StoreError> {
             .value(":pending", Status::Pending)?
             .has_room()?
             .set("not_before", not_before)?
-            .set("due_at", sweep::first_due(*not_before, *now))?
+            .set("due_at", due::first_due(*not_before, *now))?
             .remove("held_back")
             .happens(&Event::Rescheduled { at: *now, not_before: *not_before })?,
         Change::Redrive { now, not_before, more_attempts, tenant } => {
@@ -179,7 +181,7 @@ fn redrive(
         .set_to("max_attempts", "#attempts + :more", ":more", more_attempts)?
         .set("not_before", not_before)?
         .set("due_shard", due_shard(id))?
-        .set("due_at", sweep::first_due(not_before, now))?
+        .set("due_at", due::first_due(not_before, now))?
         .set("listing", listing(tenant, Lane::All, id))?
         .remove("finished_at")
         .remove("ttl")
@@ -189,7 +191,7 @@ fn redrive(
         .happens(&Event::Redriven { at: now, not_before })
 }
 
-/// Whether it makes no sense any more to start the job: [`shared::transition::has_expired`].
+/// Whether it makes no sense any more to start the job: [`shared::job::transition::has_expired`].
 const EXPIRED: &str = "attribute_exists(#expires_at) AND #expires_at <= :now AND attribute_not_exists(#step)";
 
 /// When a worker may take a job, its attempts and its timeout aside.

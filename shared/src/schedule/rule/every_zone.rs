@@ -131,7 +131,7 @@ fn check_case(name: &str, zone: &TimeZone, change: Change, case: &Case<'_>, cron
 
     let cron = crons.entry(case.cron.clone()).or_insert_with(|| Cron::parse(&case.cron).expect(&case.cron));
     let rule = Rule { cron: cron.clone(), time_zone: zone.clone() };
-    let millis = |time: Timestamp| crate::time::Timestamp::from_millis(time.as_millisecond());
+    let millis = |time: Timestamp| crate::values::time::Timestamp::from_millis(time.as_millisecond());
     let runs = rule.runs_after(millis(from - SignedDuration::from_millis(1)));
     let found: Vec<_> = runs.take_while(|run| *run < millis(until)).collect();
     let expected: Vec<_> = expected.into_iter().map(millis).collect();

@@ -90,7 +90,7 @@ fn round_top(highest: u64) -> u64 {
 mod tests {
     use std::time::Duration;
 
-    use shared::time::Timestamp;
+    use shared::values::time::Timestamp;
 
     use super::*;
     use crate::report_generation::statistics::Seen;

@@ -1,0 +1,4 @@
+//! The deployment itself: its figures and its queue.
+
+pub mod queue;
+pub mod stats;
