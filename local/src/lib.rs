@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use crate::command_line::Exit;
 pub use crate::stack::Stack;
 pub use crate::stack::environment::Environment;
+pub use crate::stack::proxy::pass_on;
 
 use crate::command_line::{Api, Command, Console};
 use crate::stack::aws_env;

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use local::engine::{Engine, Folders, install};
 use shared_aws::clients::{SdkConfig, sdk_config};
-use shared_aws::settings::Endpoints;
+use shared_aws::settings::{Endpoints, environment};
 use tokio::task::LocalSet;
 
 use crate::system::target_dir;
@@ -33,14 +33,14 @@ pub enum Service {
 impl Service {
     /// The endpoint that the environment names for it.
     pub fn given(self) -> Option<String> {
-        let names: &[&str] = match self {
-            Self::DynamoDb => &["AWS_ENDPOINT_URL_DYNAMODB"],
-            Self::Sqs => &["AWS_ENDPOINT_URL_SQS"],
-            Self::Sns => &["AWS_ENDPOINT_URL_SNS"],
-            Self::S3 => &["AWS_ENDPOINT_URL_S3"],
-            Self::Ses => &["AWS_ENDPOINT_URL_SESV2", "AWS_ENDPOINT_URL_SES"],
+        let id = match self {
+            Self::DynamoDb => "DynamoDB",
+            Self::Sqs => "SQS",
+            Self::Sns => "SNS",
+            Self::S3 => "S3",
+            Self::Ses => "SESv2",
         };
-        names.iter().copied().chain(["AWS_ENDPOINT_URL"]).find_map(variable)
+        Endpoints::read(&environment).unwrap_or_else(|errors| panic!("{errors}")).of(id).map(str::to_owned)
     }
 
     /// What its clients are made from: at the endpoint that the environment names, or at the local AWS.
@@ -56,11 +56,6 @@ impl Service {
             None => config_at(ministack()),
         }
     }
-}
-
-/// A variable of the environment; an empty one counts as not set.
-pub fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// What clients of a stand-in for AWS are made from.

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use local::Detour;
+use local::{Detour, pass_on};
 use reqwest::Client;
 use serde_json::Value;
 use shared_aws::operations::{COUNTERS, On, of};
@@ -80,21 +80,7 @@ async fn pass(State(gate): State<Arc<Gate>>, request: Request) -> Response {
         let refusal = r#"{"__type":"AccessDeniedException","message":"this function has no right to do so"}"#;
         return (StatusCode::BAD_REQUEST, [("content-type", "application/x-amz-json-1.0")], refusal).into_response();
     }
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut headers = parts.headers;
-    for own in ["host", "expect", "connection", "transfer-encoding"] {
-        headers.remove(own);
-    }
-    let request = gate.client.request(parts.method, format!("{aws}{path}")).headers(headers).body(body);
-    let Ok(answer) = request.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = answer.status();
-    *response.headers_mut() = answer.headers().clone();
-    for own in ["connection", "transfer-encoding", "content-length"] {
-        response.headers_mut().remove(own);
-    }
-    *response.body_mut() = Body::from(answer.bytes().await.unwrap_or_default());
-    response
+    pass_on(&gate.client, aws, parts, body).await.unwrap_or_else(|_| StatusCode::BAD_GATEWAY.into_response())
 }
 
 /// What a request asks for: each part of a transaction for itself.

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use local::{Environment, Options, Stack};
 use reqwest::Client;
 use serde_json::Value;
 use shared_aws::dynamodb::DynamoStore;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::engines::config_at;
 use crate::gate::Gate;
 use crate::smtp::SmtpServer;
 use crate::table::Meter;
@@ -241,12 +241,7 @@ pub fn sqs_client(aws_url: &str) -> aws_sdk_sqs::Client {
 
 /// A client of the SQS at this address, whose requests are metered.
 pub fn metered_sqs_client(aws_url: &str, meter: &Meter) -> aws_sdk_sqs::Client {
-    let config = aws_sdk_sqs::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(aws_url)
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .interceptor(meter.clone());
+    let config = aws_sdk_sqs::config::Builder::from(&config_at(aws_url)).interceptor(meter.clone());
     aws_sdk_sqs::Client::from_conf(config.build())
 }
 

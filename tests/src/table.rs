@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
     BeforeTransmitInterceptorContextRef,
 };
-use aws_sdk_dynamodb::config::{BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
@@ -18,6 +18,8 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ReturnConsumedCapacity, ScalarAttributeType, TableDescription, TableStatus,
 };
 use dynoxide::Database;
+
+use crate::engines::config_at;
 use serde_json::Value;
 
 /// The name of the table.
@@ -51,12 +53,7 @@ impl Table {
 
 /// A client of the DynamoDB at this address, whose requests are metered.
 pub fn client_of(url: &str, meter: &Meter) -> Client {
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(url)
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .interceptor(meter.clone());
+    let config = aws_sdk_dynamodb::config::Builder::from(&config_at(url)).interceptor(meter.clone());
     Client::from_conf(config.build())
 }
 

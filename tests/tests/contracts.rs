@@ -14,9 +14,10 @@ use shared_aws::clients::SdkConfig;
 use shared_aws::dynamodb::DynamoStore;
 use shared_aws::s3::Bucket;
 use shared_aws::ses::{Ses, SesError};
+use shared_aws::settings::environment;
 use shared_aws::sqs::{SqsDeadLetters, SqsQueue};
 use tests::dynamodb_local::DynamoDbLocal;
-use tests::engines::{Service, and_tidy_up, config_at, ministack, unique, variable};
+use tests::engines::{Service, and_tidy_up, config_at, ministack, unique};
 use tests::system::target_dir;
 use tests::table::{NAME, Table, create};
 
@@ -191,7 +192,7 @@ async fn an_email_goes_out_by_ses_from_a_verified_sender_and_no_other() {
     assert!(matches!(refused, SesError::Refused(_)), "{refused:?}");
 
     if Service::Ses.given().is_some() {
-        let Some(sender) = variable("MAIL_FROM") else {
+        let Some(sender) = environment("MAIL_FROM") else {
             eprintln!("skipped: MAIL_FROM names no verified sender at this endpoint");
             return;
         };

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use shared::job::submission::MOST_ATTEMPTS;
 use shared::job::transition::LEASE_MARGIN;
+use shared_aws::dynamodb::{INDEXES, TIME_TO_LIVE};
 use shared_aws::settings::{ApiSettings, Place, SettingErrors, WorkerSettings, dead_letter_queue_url, limits};
 
 use super::aws::Unanswered;
@@ -21,12 +22,6 @@ const SWEEP_PERIOD: f64 = 60.0;
 
 /// The functions, by their logical ids.
 pub const FUNCTIONS: [&str; 4] = ["ApiFunction", "WorkerFunction", "SweeperFunction", "EventsFunction"];
-
-/// An index of the table: its name, and the attributes that are its key.
-const INDEXES: [(&str, &str, &str); 2] = [("due", "due_shard", "due_at"), ("listing", "listing", "listed_at")];
-
-/// The attribute by which DynamoDB deletes what has ended.
-const TIME_TO_LIVE: &str = "ttl";
 
 /// Timeouts, visibility, deliveries and retention, which belong together.
 pub fn times(deployed: &Deployed, report: &mut Report) {

@@ -41,6 +41,12 @@ use self::attributes::{Attributes, text};
 use self::item::{Item, read};
 use self::update::{Update, updates_for};
 
+/// The indexes of the table: the name of each, the attribute that is asked for what is equal, and that for a range.
+pub const INDEXES: [(&str, &str, &str); 2] = [("due", "due_shard", "due_at"), ("listing", "listing", "listed_at")];
+
+/// The attribute by which DynamoDB deletes what has ended long ago, in seconds since 1970.
+pub const TIME_TO_LIVE: &str = "ttl";
+
 /// A [`JobStore`] on one DynamoDB table.
 #[derive(Clone, Debug)]
 pub struct DynamoStore {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use client::{Client, Job, JobFilter, JobId, NewJob, NewSchedule, NewSubscription, Problem, Status, Verbatim};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use tests::engines::{and_tidy_up, unique, variable};
+use shared_aws::settings::environment;
+use tests::engines::{and_tidy_up, unique};
 use tests::system::system;
 
 /// How long anything may take that does not wait for a time of its own.
@@ -70,9 +71,9 @@ pub fn refusal<T>(outcome: Result<T, client::Error>) -> Problem {
 
 impl Deployment {
     pub fn for_one_test() -> Self {
-        let given = variable("DRAY_URL");
+        let given = environment("DRAY_URL");
         let is_shared = given.is_some();
-        let token = variable("DRAY_TOKEN").filter(|_| is_shared); // the local stack lets everybody in
+        let token = environment("DRAY_TOKEN").filter(|_| is_shared); // the local stack lets everybody in
         let url = given.unwrap_or_else(|| system().url.clone());
         let dray = Client::new(&url).expect("DRAY_URL is an address");
         let dray = match &token {

@@ -10,6 +10,7 @@ use shared::job_type::JobType;
 use shared::values::id::{JobId, Tenant};
 use shared::values::json::Json;
 use shared::values::time::Timestamp;
+use shared_aws::dynamodb::INDEXES;
 use shared_aws::dynamodb::stream::image_of;
 
 use crate::invariant::Mutation::{Add, Remove, Set, Swap};
@@ -145,9 +146,6 @@ fn the_keys_are_attributes_that_the_store_writes_with_their_types(template: &Tem
         assert!(image[name][kind].is_string(), "{name} is no {kind}: {}", image[name]);
     }
 }
-
-/// Which index is asked for what is equal and for a range of what.
-const INDEXES: [(&str, &str, &str); 2] = [("due", "due_shard", "due_at"), ("listing", "listing", "listed_at")];
 
 fn the_indexes_are_those_that_the_store_asks_by_the_keys_that_it_asks_for(template: &Template) {
     let code = code_below("shared/aws/src/dynamodb");
